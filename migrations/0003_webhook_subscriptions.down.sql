@@ -1,0 +1,2 @@
+drop table pgstream.subscription_changes;
+drop table pgstream.webhook_subscriptions;

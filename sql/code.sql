@@ -1,0 +1,13 @@
+-- Everything of pgstream that stores nothing, in the order in which a user meets it.
+-- Safe to run again at any time: an upgrade is the new migrations, then this.
+set local search_path = pg_catalog, pg_temp;
+\ir xid.sql
+\ir names.sql
+\ir locks.sql
+\ir schema_json.sql
+\ir schema_log.sql
+\ir publications.sql
+\ir subscriptions.sql
+\ir event_triggers.sql
+\ir comments.sql
+\ir grants.sql

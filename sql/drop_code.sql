@@ -1,0 +1,27 @@
+-- Takes away all that sql/code.sql made, and no table. Fails with 2BP01, listing them, when objects
+-- of others depend on a function of ours.
+do $$
+declare
+  v_trigger record;
+  v_functions text;
+begin
+  drop event trigger if exists pgstream_ddl_command_end;
+  drop event trigger if exists pgstream_sql_drop;
+
+  for v_trigger in
+    select t.tgname, t.tgrelid::regclass as rel
+    from pg_trigger t
+    join pg_proc p on p.oid = t.tgfoid
+    where p.pronamespace = 'pgstream'::regnamespace and not t.tgisinternal
+  loop
+    execute format('drop trigger %I on %s', v_trigger.tgname, v_trigger.rel);
+  end loop;
+
+  select string_agg(p.oid::regprocedure::text, ', ') into v_functions
+  from pg_proc p
+  where p.pronamespace = 'pgstream'::regnamespace and p.proname not in ('xid', 'xid_encode');
+  if v_functions is not null then
+    execute format('drop function %s', v_functions);
+  end if;
+end
+$$;

@@ -1,0 +1,5 @@
+-- Nobody but the owner gets anything by default.
+revoke all on schema pgstream from public;
+revoke all on all tables in schema pgstream from public;
+revoke all on all sequences in schema pgstream from public;
+revoke all on all functions in schema pgstream from public;

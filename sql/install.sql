@@ -1,0 +1,33 @@
+-- Installs or upgrades pgstream with psql alone:  psql -f sql/install.sql
+-- Afterwards:  select pgstream.create_publications();
+--              select pg_create_logical_replication_slot('pgstream_<database>_slot', 'pgoutput');
+\set ON_ERROR_STOP on
+\set QUIET on
+begin;
+set local client_min_messages = warning;
+set local search_path = pg_catalog, pg_temp;
+select pg_advisory_xact_lock(hashtextextended('pgstream.install', 0)) \g /dev/null
+\ir ledger.sql
+
+select not exists (select from pgstream.migrations where name = '0001_xid') as pending \gset
+\if :pending
+  \ir ../migrations/0001_xid.up.sql
+  insert into pgstream.migrations (name, run_on) values ('0001_xid', now());
+\endif
+
+select not exists (select from pgstream.migrations where name = '0002_schema_log') as pending \gset
+\if :pending
+  \ir ../migrations/0002_schema_log.up.sql
+  insert into pgstream.migrations (name, run_on) values ('0002_schema_log', now());
+\endif
+
+select not exists (select from pgstream.migrations where name = '0003_webhook_subscriptions')
+  as pending \gset
+\if :pending
+  \ir ../migrations/0003_webhook_subscriptions.up.sql
+  insert into pgstream.migrations (name, run_on) values ('0003_webhook_subscriptions', now());
+\endif
+
+\ir code.sql
+commit;
+\echo pgstream is installed

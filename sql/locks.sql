@@ -1,0 +1,56 @@
+-- A lock that a user's own transaction waits for in the lock manager can make that user the victim
+-- of a deadlock. So these poll a try-lock, and give up after pgstream.lock_timeout (default 1 s).
+
+create or replace function pgstream._lock_deadline() returns timestamptz
+  language sql volatile parallel safe
+  return clock_timestamp()
+    + coalesce(nullif(current_setting('pgstream.lock_timeout', true), ''), '1s')::interval;
+
+comment on function pgstream._lock_deadline is
+  'The moment until which a lock that starts to be polled now may be polled.';
+
+create or replace function pgstream._try_lock(what text) returns boolean
+  language plpgsql volatile parallel unsafe
+  set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_deadline constant timestamptz := pgstream._lock_deadline();
+begin
+  while not pg_try_advisory_xact_lock(hashtextextended(format('pgstream.%s', what), 0)) loop
+    if clock_timestamp() >= v_deadline then
+      return false;
+    end if;
+    perform pg_sleep(0.005);
+  end loop;
+  return true;
+end
+$$;
+
+comment on function pgstream._try_lock is
+  'Takes the named advisory lock to the end of the transaction; false when it was not to be had '
+  'within pgstream.lock_timeout.';
+
+create or replace function pgstream._try_lock_table(rel regclass, lock_mode text) returns boolean
+  language plpgsql volatile parallel unsafe
+  set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_deadline constant timestamptz := pgstream._lock_deadline();
+begin
+  loop
+    begin
+      execute format('lock table %s in %s mode nowait', rel, lock_mode);
+      return true;
+    exception when lock_not_available then
+      if clock_timestamp() >= v_deadline then
+        return false;
+      end if;
+    end;
+    perform pg_sleep(0.005);
+  end loop;
+end
+$$;
+
+comment on function pgstream._try_lock_table is
+  'Takes a lock on a table and its partitions to the end of the transaction; false when it was '
+  'not to be had within pgstream.lock_timeout.';

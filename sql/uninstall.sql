@@ -1,0 +1,17 @@
+-- Removes pgstream with psql alone:  psql -f sql/uninstall.sql
+-- The slot is not part of the schema, and goes first:
+--   select pg_drop_replication_slot('pgstream_<database>_slot');
+-- Fails with 2BP01, and changes nothing, when objects of others depend on ours.
+\set ON_ERROR_STOP on
+\set QUIET on
+begin;
+set local client_min_messages = warning;
+drop publication if exists pgstream_control, pgstream_insert, pgstream_update;
+\ir drop_code.sql
+\ir ../migrations/0003_webhook_subscriptions.down.sql
+\ir ../migrations/0002_schema_log.down.sql
+\ir ../migrations/0001_xid.down.sql
+drop table pgstream.migrations;
+drop schema pgstream;
+commit;
+\echo pgstream is removed
