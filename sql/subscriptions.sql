@@ -189,12 +189,14 @@ begin
       'injectMetadata', new.inject_metadata
     ));
   end if;
+  perform pg_notify('pgstream_subscriptions', '');
   return null;
 end
 $$;
 
 comment on function pgstream._log_subscription is
-  'Trigger: appends the new state of a subscription to pgstream.subscription_changes.';
+  'Trigger: appends the new state of a subscription to pgstream.subscription_changes, and wakes '
+  'runners that wait for an endpoint.';
 
 create or replace function pgstream._publish_subscribed_tables() returns trigger
   language plpgsql volatile parallel unsafe

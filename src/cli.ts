@@ -1,0 +1,38 @@
+#!/usr/bin/env node
+import { Command, CommanderError } from 'commander';
+import { addInit, addTearDown } from './commands/init.js';
+import { addMigrate } from './commands/migrate.js';
+import { explain } from './commands/output.js';
+import { addRun } from './commands/run.js';
+import { exitCode, PgstreamError } from './errors.js';
+import { version } from './version.js';
+
+const program: Command = new Command('pgstream')
+  .description('Postgres changes as webhooks, configured in SQL alone')
+  .version(version)
+  .exitOverride()
+  .showHelpAfterError('(pgstream --help shows the commands)');
+
+addInit(program);
+addRun(program);
+addTearDown(program);
+addMigrate(program);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? exitCode.done : exitCode.usage;
+  } else if (error instanceof PgstreamError) {
+    explain(error);
+    process.exitCode = error.exitCode;
+  } else {
+    explain(
+      new PgstreamError('bug', `unexpected: ${error instanceof Error ? error.message : error}`, {
+        hint: 'This is a bug of pgstream. PGSTREAM_LOG_LEVEL=debug shows where.',
+      }),
+    );
+    if (process.env.PGSTREAM_LOG_LEVEL === 'debug') console.error(error);
+    process.exitCode = exitCode.failed;
+  }
+}

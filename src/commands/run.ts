@@ -1,0 +1,33 @@
+import type { Command } from 'commander';
+import { createLog, logLevels } from '../log.js';
+import { run } from '../runner.js';
+import { loadSettings } from '../settings/settings.js';
+import { init } from '../install/init.js';
+import { connectionFlags, type ConnectionFlags } from './flags.js';
+import { stopSignal } from './stop-signal.js';
+
+interface RunFlags extends ConnectionFlags {
+  init?: boolean;
+  logLevel?: string;
+}
+
+export function addRun(program: Command): void {
+  connectionFlags(program.command('run'))
+    .description('deliver the changes of the slot until stopped')
+    .option('--init', 'run init first')
+    .option('--log-level <level>', `how much to log: ${logLevels.join(', ')} (default: info)`)
+    .action(async (flags: RunFlags) => {
+      const settings = loadSettings({ flags, env: process.env, configFile: flags.config });
+      const log = createLog(settings.logLevel);
+      if (flags.init) {
+        await init({
+          connection: settings.source,
+          slotName: settings.slotName,
+          parts: 'all',
+          onStep: (text) => log.info(text),
+          onWarning: (text) => log.warn(text),
+        });
+      }
+      await run(settings, { log, signal: stopSignal(log) });
+    });
+}

@@ -1,0 +1,106 @@
+/** `pgstream init` and `pgstream tear-down`: everything in the database that pgstream needs. */
+import type pg from 'pg';
+import { PgstreamError } from '../errors.js';
+import type { Connection } from '../settings/connection.js';
+import { defaultSlotName } from '../settings/slot-name.js';
+import { checkInstaller, checkReplicationConnection, checkServer, inspectServer } from './preflight.js';
+import { installSchema, removeSchema, requireSchema, withClient } from './schema.js';
+import { checkSlot, createSlot, dropSlot, findSlot } from './slot.js';
+
+export interface InitOptions {
+  readonly connection: Connection;
+  /** Default: `pgstream_<database>_slot`. */
+  readonly slotName: string | undefined;
+  readonly parts: 'all' | 'migrations' | 'slot';
+  /** Told of each step, and of what the server warns of. */
+  readonly onStep: (text: string) => void;
+  readonly onWarning: (text: string) => void;
+}
+
+/**
+ * Installs the schema, the publications and the slot, in that order, for a slot cannot read a
+ * publication that is younger than itself. What is there already is left as it is. When a later
+ * step fails, what this call has made is taken away again.
+ */
+export function init(options: InitOptions): Promise<void> {
+  const { connection, onStep, onWarning } = options;
+  return withClient(connection, async (client) => {
+    const server = await inspectServer(client);
+    const name = options.slotName ?? defaultSlotName(server.database);
+    const wantsSlot = options.parts !== 'migrations';
+    const slot = wantsSlot ? await findSlot(client, name) : undefined;
+
+    checkServer(server);
+    checkInstaller(server, { schema: options.parts !== 'slot', slot: wantsSlot && !slot });
+    if (wantsSlot) {
+      if (slot) checkSlot(slot, name, server.database);
+      await checkReplicationConnection(connection);
+    }
+
+    const fresh = !(await schemaExists(client));
+    if (slot && !(await publicationsExist(client))) throw slotTooOld(name);
+    if (options.parts === 'slot') {
+      await requireSchema(client);
+    } else {
+      const ran = await installSchema(client, onWarning);
+      onStep(ran.length > 0 ? `installed schema pgstream: ${ran.join(', ')}` : 'schema is up to date');
+    }
+    if (!wantsSlot) return;
+
+    try {
+      await client.query('select pgstream.create_publications()');
+      onStep('publications are ready');
+      if (slot) {
+        onStep(`replication slot "${name}" exists`);
+      } else {
+        onStep(`creating replication slot "${name}"; this waits for open transactions to end`);
+        await createSlot(client, name);
+      }
+    } catch (error) {
+      if (fresh && options.parts === 'all') await removeSchema(client);
+      throw error;
+    }
+  });
+}
+
+/** Removes slot, publications, event triggers and schema; what is not there is not missed. */
+export function tearDown(options: Omit<InitOptions, 'parts' | 'onWarning'>): Promise<void> {
+  const { connection, onStep } = options;
+  return withClient(connection, async (client) => {
+    const { database } = await inspectServer(client);
+    const name = options.slotName ?? defaultSlotName(database);
+    const slot = await findSlot(client, name);
+    if (slot?.activePid) {
+      throw new PgstreamError('55006', `replication slot "${name}" is in use by process ${slot.activePid}`, {
+        hint: 'Stop `pgstream run` first.',
+      });
+    }
+    if (slot) checkSlot({ ...slot, walStatus: null }, name, database);
+    if (await removeSchema(client)) onStep('removed schema pgstream and its publications');
+    if (await dropSlot(client, name)) onStep(`removed replication slot "${name}"`);
+  });
+}
+
+const slotTooOld = (name: string) =>
+  new PgstreamError(
+    'slot_unusable',
+    `replication slot "${name}" is older than our publications, so that it could not read them`,
+    {
+      hint:
+        `Drop it, if nothing else reads it: select pg_drop_replication_slot('${name}'); ` +
+        'then run init again. Or choose another name with --replication-slot.',
+    },
+  );
+
+async function schemaExists(client: pg.Client): Promise<boolean> {
+  const { rows } = await client.query("select from pg_namespace where nspname = 'pgstream'");
+  return rows.length > 0;
+}
+
+async function publicationsExist(client: pg.Client): Promise<boolean> {
+  const { rows } = await client.query(
+    `select from pg_publication
+     where pubname in ('pgstream_control', 'pgstream_insert', 'pgstream_update')`,
+  );
+  return rows.length === 3;
+}

@@ -1,0 +1,71 @@
+/** The replication slot: what it must be, making it, dropping it. */
+import type pg from 'pg';
+import { PgstreamError } from '../errors.js';
+
+export const outputPlugin = 'pgoutput';
+
+export interface Slot {
+  readonly plugin: string | null;
+  readonly database: string | null;
+  readonly activePid: number | null;
+  readonly confirmedLsn: string | null;
+  readonly walStatus: string | null;
+}
+
+export async function findSlot(client: pg.Client, name: string): Promise<Slot | undefined> {
+  const { rows } = await client.query<Slot>(
+    `select plugin, database, active_pid as "activePid", wal_status as "walStatus",
+            confirmed_flush_lsn::text as "confirmedLsn"
+     from pg_replication_slots where slot_name = $1`,
+    [name],
+  );
+  return rows[0];
+}
+
+/** Refuses a slot that cannot be streamed from here. */
+export function checkSlot(slot: Slot | undefined, name: string, database: string): Slot {
+  if (!slot) {
+    throw new PgstreamError('slot_missing', `replication slot "${name}" does not exist`, {
+      hint: `pgstream init --replication-slot ${name}`,
+    });
+  }
+  if (slot.plugin === null || slot.database !== database) {
+    const where = slot.plugin === null ? 'is physical' : `is of database "${slot.database}"`;
+    throw new PgstreamError('slot_unusable', `replication slot "${name}" ${where}`, {
+      hint: 'Choose another name with --replication-slot.',
+    });
+  }
+  if (slot.plugin !== outputPlugin) {
+    throw new PgstreamError(
+      'slot_unusable',
+      `replication slot "${name}" uses the output plugin ${slot.plugin}, not ${outputPlugin}`,
+      { hint: 'Choose another name with --replication-slot, or drop that slot and run init.' },
+    );
+  }
+  if (slot.walStatus === 'lost') {
+    throw new PgstreamError(
+      'slot_lost',
+      `replication slot "${name}" has been invalidated: changes that it had not delivered are gone`,
+      {
+        hint:
+          'pgstream tear-down && pgstream init make a new one, from now on. ' +
+          'See max_slot_wal_keep_size.',
+      },
+    );
+  }
+  return slot;
+}
+
+/** Creates the slot. Waits until every transaction that is now writing in the cluster has ended. */
+export async function createSlot(client: pg.Client, name: string): Promise<void> {
+  await client.query('select pg_create_logical_replication_slot($1, $2)', [name, outputPlugin]);
+}
+
+/** Drops the slot; false when there is none. */
+export async function dropSlot(client: pg.Client, name: string): Promise<boolean> {
+  const { rowCount } = await client.query(
+    `select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1`,
+    [name],
+  );
+  return rowCount === 1;
+}

@@ -1,0 +1,334 @@
+/**
+ * From the messages of the slot to deliveries: decodes, follows transactions, subscriptions and
+ * schema versions in the order of the log, and hands each event to the subscriptions that stand at
+ * its place.
+ *
+ * Invariants
+ * - A change of a subscription acts at its own commit: on every later transaction, on no earlier one.
+ * - A transaction is held open until its events are delivered and its changes of subscriptions are
+ *   marked as passed, so that it is not confirmed before.
+ * - After a reconnect the stream begins again behind the last COMMIT that was received; what had
+ *   been received of an unfinished transaction is skipped by its count, not taken twice.
+ */
+import type { Delivery, Dispatcher } from './delivery/dispatcher.js';
+import { encodeEvent, type Action, type Change } from './event/encode.js';
+import { JsonWriter } from './event/json-writer.js';
+import { rowKey } from './event/row-key.js';
+import type { SchemaDocument, SchemaVersions } from './event/schema-versions.js';
+import { prepareTable, type EventTable } from './event/table.js';
+import { webhookId } from './event/webhook-id.js';
+import { PgstreamError } from './errors.js';
+import { formatLsn, type Lsn } from './replication/lsn.js';
+import { decode, type Message, type Relation, type Tuple } from './replication/pgoutput.js';
+import type { Progress, Transaction } from './replication/progress.js';
+import type { Arrival } from './replication/stream.js';
+import { formatTimestamp } from './replication/timestamp.js';
+import { record } from './replication/tuple.js';
+import type { TableDescription } from './source/catalog.js';
+import type { Registry } from './subscriptions/registry.js';
+import type { Subscription } from './subscriptions/subscription.js';
+
+export interface PipelineOptions {
+  readonly system: bigint;
+  readonly progress: Progress;
+  readonly dispatcher: Dispatcher;
+  readonly registry: Registry;
+  readonly versions: SchemaVersions;
+  /** Fill in metadata for every subscription, not only for those that ask for it. */
+  readonly injectMetadata: boolean;
+  readonly describeTable: (
+    relation: Relation,
+    fallbackType: (typeOid: number) => string | undefined,
+  ) => Promise<TableDescription>;
+  /** Marks changes of subscriptions as passed; resolves when that is durable. */
+  readonly markPassed: (changes: readonly string[], commitEnd: Lsn) => Promise<void>;
+  /** Marks a version of the schema log as passed; resolves when that is durable. */
+  readonly ackSchemaVersion: (id: string) => Promise<void>;
+  /** Work that a transaction waits for has failed for good. */
+  readonly fail: (error: unknown) => void;
+}
+
+interface OpenTransaction {
+  readonly transaction: Transaction;
+  readonly commitLsn: Lsn;
+  /** The time of the commit, as Postgres prints it. */
+  readonly timestamp: string;
+  /** Changes received so far. */
+  ordinal: number;
+  /** Changes that were received before the connection broke. */
+  skip: number;
+  readonly subscriptionChanges: { id: string; subscription: number; definition: string | null }[];
+}
+
+interface Table {
+  readonly relation: Relation;
+  readonly description: TableDescription;
+  /** The columns that tell one row from another; none where nothing does. */
+  readonly keyColumns: readonly number[];
+  readonly plain: EventTable;
+  injected: EventTable;
+  injectedEpoch: number;
+  readonly matches: Map<Action, readonly Subscription[]>;
+  matchesEpoch: number;
+}
+
+export class Pipeline {
+  readonly #options: PipelineOptions;
+  readonly #writer = new JsonWriter();
+  readonly #tables = new Map<number, Table>();
+  readonly #typeNames = new Map<number, string>();
+  #open: OpenTransaction | undefined;
+  #interrupted: OpenTransaction | undefined;
+  #resumeAt: Lsn;
+
+  constructor(options: PipelineOptions) {
+    this.#options = options;
+    this.#resumeAt = options.progress.confirmed;
+  }
+
+  /** The end of the last COMMIT that was received: where a new connection has to begin. */
+  get resumeAt(): Lsn {
+    return this.#resumeAt;
+  }
+
+  /** The connection has broken; the next arrival is the first of a new one. */
+  interrupted(): void {
+    this.#interrupted = this.#open ?? this.#interrupted;
+    this.#open = undefined;
+  }
+
+  /** Takes what has arrived. A promise is returned only when the next arrival has to wait for it. */
+  take(arrival: Arrival): Promise<void> | undefined {
+    if (arrival.tag === 'keepalive') {
+      this.#options.progress.keepalive(arrival.position);
+      return undefined;
+    }
+    const message = decode(arrival.payload);
+    switch (message.tag) {
+      case 'begin':
+        this.#begin(message);
+        break;
+      case 'commit':
+        this.#commit(message.endLsn);
+        break;
+      case 'relation':
+        return this.#relation(message);
+      case 'type':
+        this.#typeNames.set(
+          message.oid,
+          message.schema === 'pg_catalog' ? message.name : `${message.schema}.${message.name}`,
+        );
+        break;
+      case 'insert':
+        this.#change(message.relation, { action: 'I', new: message.new }, arrival.lsn);
+        break;
+      case 'update':
+        this.#change(
+          message.relation,
+          { action: 'U', new: message.new, old: message.old },
+          arrival.lsn,
+        );
+        break;
+      case 'delete':
+        this.#change(message.relation, { action: 'D', old: message.old }, arrival.lsn);
+        break;
+      case 'truncate':
+        for (const relation of message.relations) {
+          this.#change(relation, { action: 'T' }, arrival.lsn);
+        }
+        break;
+      case 'origin':
+      case 'message':
+    }
+    return undefined;
+  }
+
+  #begin(message: Message & { tag: 'begin' }): void {
+    const interrupted = this.#interrupted;
+    this.#interrupted = undefined;
+    if (!interrupted) {
+      this.#open = {
+        transaction: this.#options.progress.begin(),
+        commitLsn: message.finalLsn,
+        timestamp: formatTimestamp(message.commitTime),
+        ordinal: 0,
+        skip: 0,
+        subscriptionChanges: [],
+      };
+    } else if (interrupted.commitLsn === message.finalLsn) {
+      this.#open = {
+        ...interrupted,
+        ordinal: 0,
+        skip: Math.max(interrupted.skip, interrupted.ordinal),
+      };
+    } else {
+      throw new PgstreamError(
+        'log_diverged',
+        `the server has another transaction at ${formatLsn(message.finalLsn)} than the one that ` +
+          `was interrupted at ${formatLsn(interrupted.commitLsn)}`,
+        { hint: 'The server was restored or replaced. Check it, then start pgstream again.' },
+      );
+    }
+  }
+
+  #commit(end: Lsn): void {
+    const { progress, registry } = this.#options;
+    const { transaction, subscriptionChanges } = this.#inTransaction();
+    for (const { subscription, definition } of subscriptionChanges) {
+      if (definition === null) registry.delete(subscription);
+      else registry.set(JSON.parse(definition) as Subscription);
+    }
+    if (subscriptionChanges.length > 0) {
+      const ids = subscriptionChanges.map(({ id }) => id);
+      this.#holdFor(transaction, this.#options.markPassed(ids, end));
+    }
+    this.#open = undefined;
+    this.#resumeAt = end;
+    progress.commit(end);
+  }
+
+  async #relation(relation: Relation): Promise<void> {
+    const { describeTable, versions } = this.#options;
+    const description = await describeTable(relation, (oid) => this.#typeNames.get(oid));
+    const plain = prepareTable(relation, description.types);
+    this.#tables.set(relation.oid, {
+      relation,
+      description,
+      keyColumns: keyColumns(relation, description.primaryKey),
+      plain,
+      injected: plain,
+      injectedEpoch: versions.epoch - 1,
+      matches: new Map(),
+      matchesEpoch: -1,
+    });
+  }
+
+  #change(oid: number, change: Change, lsn: Lsn): void {
+    const open = this.#inTransaction();
+    if (++open.ordinal <= open.skip) return;
+    const table = this.#tables.get(oid);
+    if (!table) throw new Error(`a change of table ${oid} came before its description`);
+    const { schema, name } = table.relation;
+    if (schema === 'pgstream' && change.new) {
+      if (name === 'subscription_changes') this.#noteSubscription(open, table, change.new);
+      else this.#noteSchemaVersion(open, table, change.new);
+    }
+    const subscriptions = this.#matches(table, change.action);
+    if (subscriptions.length > 0) this.#deliver(open, table, change, lsn, subscriptions);
+  }
+
+  #noteSubscription(open: OpenTransaction, table: Table, row: Tuple): void {
+    const { id, subscription, definition } = record(table.relation, row);
+    open.subscriptionChanges.push({
+      id: id!,
+      subscription: Number(subscription),
+      definition: definition ?? null,
+    });
+  }
+
+  #noteSchemaVersion(open: OpenTransaction, table: Table, row: Tuple): void {
+    const { versions, injectMetadata, ackSchemaVersion } = this.#options;
+    const { id, schema_name: schemaName, schema } = record(table.relation, row);
+    versions.apply(schemaName!, id!, JSON.parse(schema!) as SchemaDocument);
+    if (injectMetadata) this.#holdFor(open.transaction, ackSchemaVersion(id!));
+  }
+
+  #deliver(
+    open: OpenTransaction,
+    table: Table,
+    change: Change,
+    lsn: Lsn,
+    subscriptions: readonly Subscription[],
+  ): void {
+    const { system, dispatcher, injectMetadata } = this.#options;
+    const { commitLsn, ordinal, timestamp, transaction } = open;
+    const lsnText = formatLsn(lsn);
+    const keys = keysOf(table, change);
+    const encode = (prepared: EventTable) =>
+      encodeEvent(this.#writer, prepared, change, timestamp, lsnText);
+    let plain: Buffer | undefined;
+    let injected: Buffer | undefined;
+    for (const subscription of subscriptions) {
+      const delivery: Delivery = {
+        id: webhookId({ system, commitLsn, ordinal }, subscription.id),
+        body:
+          injectMetadata || subscription.injectMetadata
+            ? (injected ??= encode(this.#injected(table)))
+            : (plain ??= encode(table.plain)),
+        transaction,
+        failures: 0,
+        table: table.relation.oid,
+        keys,
+        barrier: change.action === 'T',
+        waitsFor: 0,
+        followers: [],
+      };
+      dispatcher.deliver(subscription, delivery);
+    }
+  }
+
+  #matches(table: Table, action: Action): readonly Subscription[] {
+    const { registry } = this.#options;
+    if (table.matchesEpoch !== registry.epoch) {
+      table.matches.clear();
+      table.matchesEpoch = registry.epoch;
+    }
+    let matches = table.matches.get(action);
+    if (!matches) {
+      const { schema, name } = table.relation;
+      const internal = schema === 'pgstream' && name !== 'schema_log';
+      matches = internal ? [] : registry.match(schema, name, action);
+      table.matches.set(action, matches);
+    }
+    return matches;
+  }
+
+  #injected(table: Table): EventTable {
+    const { versions } = this.#options;
+    if (table.injectedEpoch !== versions.epoch) {
+      const { relation, description } = table;
+      const ids = versions.find(relation.schema, relation.name);
+      table.injected = ids ? prepareTable(relation, description.types, ids) : table.plain;
+      table.injectedEpoch = versions.epoch;
+    }
+    return table.injected;
+  }
+
+  #holdFor(transaction: Transaction, work: Promise<void>): void {
+    transaction.hold();
+    work.then(() => transaction.release(), this.#options.fail);
+  }
+
+  #inTransaction(): OpenTransaction {
+    if (!this.#open) throw new Error('a change came outside a transaction');
+    return this.#open;
+  }
+}
+
+/**
+ * The columns that tell one row from another: those of the replica identity, or with REPLICA IDENTITY
+ * FULL those of the primary key if there is one. Versions of one schema count as one row, so that
+ * they arrive in order.
+ */
+function keyColumns(relation: Relation, primaryKey: readonly string[]): number[] {
+  const columns = [...relation.columns.keys()];
+  if (relation.schema === 'pgstream') {
+    return columns.filter((i) => relation.columns[i]!.name === 'schema_name');
+  }
+  if (relation.replicaIdentity === 'f' && primaryKey.length > 0) {
+    return columns.filter((i) => primaryKey.includes(relation.columns[i]!.name));
+  }
+  return columns.filter((i) => relation.columns[i]!.identity);
+}
+
+function keysOf(table: Table, change: Change): number[] {
+  const { keyColumns: columns, relation } = table;
+  if (columns.length === 0) return [];
+  const keys: number[] = [];
+  if (change.old) keys.push(rowKey(relation.oid, columns, change.old));
+  if (change.new) {
+    const key = rowKey(relation.oid, columns, change.new, change.old);
+    if (key !== keys[0]) keys.push(key);
+  }
+  return keys;
+}

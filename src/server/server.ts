@@ -1,0 +1,151 @@
+/** The HTTP server of the runner: who may ask, how much they may send, what an error looks like. */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import http from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { PgstreamError } from '../errors.js';
+import type { Log } from '../log.js';
+import type { Settings } from '../settings/settings.js';
+
+export interface Reply {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+/** Answers one method of one path; `body` is the parsed JSON of a POST. */
+export interface Route {
+  readonly method: 'GET' | 'POST';
+  readonly path: string;
+  /** Answered without a token too. */
+  readonly open?: boolean;
+  readonly answer: (body: unknown) => Reply | Promise<Reply>;
+}
+
+export interface RunningServer {
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+const mostBodyBytes = 64 * 1024;
+
+/** Starts listening. Rejects with a PgstreamError when the address cannot be had. */
+export async function startServer(
+  { address, readTimeout, writeTimeout, token }: Settings['server'],
+  routes: readonly Route[],
+  log: Log,
+): Promise<RunningServer> {
+  const server = http.createServer({ requestTimeout: readTimeout }, (request, response) => {
+    handle(request, routes, token)
+      .catch((error: unknown) => replyTo(error, log))
+      .then(({ status, body }) => {
+        log.debug({ method: request.method, path: request.url, status }, 'request answered');
+        response.setTimeout(writeTimeout, () => response.destroy());
+        if (status === 405) response.setHeader('allow', methodsOf(routes, request.url));
+        response.writeHead(status, { 'content-type': 'application/json' });
+        response.end(`${JSON.stringify(body)}\n`);
+      })
+      .catch((error: unknown) => {
+        log.error({ err: error }, 'request not answered');
+        response.destroy();
+      });
+  });
+  await listen(server, address);
+  const { address: host, port } = server.address() as AddressInfo;
+  return {
+    url: `http://${host.includes(':') ? `[${host}]` : host}:${port}`,
+    close: async () => {
+      const closed = new Promise((resolve) => server.close(resolve));
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}
+
+/** An error whose message may be told to whoever asked. */
+export class HttpError extends Error {
+  readonly status: number;
+  readonly hint: string | undefined;
+
+  constructor(status: number, message: string, hint?: string) {
+    super(message);
+    this.status = status;
+    this.hint = hint;
+  }
+}
+
+async function handle(
+  request: http.IncomingMessage,
+  routes: readonly Route[],
+  token: string | undefined,
+): Promise<Reply> {
+  const path = pathOf(request.url);
+  const known = routes.filter((route) => route.path === path);
+  if (known.length === 0) throw new HttpError(404, 'Not Found');
+  const route = known.find(({ method }) => method === request.method);
+  if (!route) throw new HttpError(405, 'Method Not Allowed');
+  if (token !== undefined && !route.open && !isAuthorized(request, token)) {
+    throw new HttpError(401, 'Unauthorized', 'Send the header "authorization: Bearer <token>".');
+  }
+  return route.answer(route.method === 'POST' ? await readJson(request) : undefined);
+}
+
+function isAuthorized(request: http.IncomingMessage, token: string): boolean {
+  const digest = (text: string) => createHash('sha256').update(text).digest();
+  return timingSafeEqual(
+    digest(request.headers.authorization ?? ''),
+    digest(`Bearer ${token}`),
+  );
+}
+
+async function readJson(request: http.IncomingMessage): Promise<unknown> {
+  if (!/^application\/json\b/i.test(request.headers['content-type'] ?? '')) {
+    throw new HttpError(400, 'the body is not JSON', 'Send "content-type: application/json".');
+  }
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > mostBodyBytes) throw new HttpError(413, `the body is over ${mostBodyBytes} bytes`);
+    chunks.push(chunk);
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString('utf8'));
+  } catch (error) {
+    throw new HttpError(400, `the body is not JSON: ${(error as Error).message}`);
+  }
+}
+
+function replyTo(error: unknown, log: Log): Reply {
+  if (error instanceof HttpError) {
+    return { status: error.status, body: { message: error.message, hint: error.hint } };
+  }
+  log.error({ err: error }, 'a request failed');
+  return { status: 500, body: { message: 'Internal Server Error' } };
+}
+
+const pathOf = (url: string | undefined) => (url ?? '/').split('?')[0];
+
+const methodsOf = (routes: readonly Route[], url: string | undefined) =>
+  routes.flatMap(({ path, method }) => (path === pathOf(url) ? method : [])).join(', ');
+
+function listen(server: http.Server, { host, port }: Settings['server']['address']): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      const where = `${host ?? ''}:${port}`;
+      reject(
+        new PgstreamError(
+          error.code ?? 'listen',
+          error.code === 'EADDRINUSE'
+            ? `the address ${where} of the subscription server is in use`
+            : `the subscription server cannot listen on ${where}: ${error.message}`,
+          {
+            hint:
+              'Set PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_ADDRESS to another one, such as ' +
+              '127.0.0.1:9901.',
+            cause: error,
+          },
+        ),
+      );
+    });
+    server.listen({ port, ...(host !== undefined && { host }) }, resolve);
+  });
+}

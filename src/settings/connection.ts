@@ -1,0 +1,223 @@
+import { readFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
+import type { ClientConfig } from 'pg';
+import pgpass from 'pgpass';
+import type postgres from 'postgres';
+import {
+  connectionVariables,
+  multipleHosts,
+  parseConnectionUrl,
+  type ConnectionParameter,
+  type ConnectionParameters,
+} from './connection-url.js';
+import { usageError } from './usage.js';
+
+/** Environment variables, as in `process.env`. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+interface Tls {
+  rejectUnauthorized: boolean;
+  /** The name that the certificate is checked against. */
+  host: string;
+  ca?: string;
+  cert?: string;
+  key?: string;
+  checkServerIdentity?: () => undefined;
+}
+
+/** How to reach one Postgres database. */
+export interface Connection {
+  /** A host name, an address, or the directory of a Unix socket. */
+  host: string;
+  port: number;
+  user: string;
+  /** Without one, `~/.pgpass` is searched when the server asks. */
+  password: string | undefined;
+  /** Left out, the server takes the database that is named like the user. */
+  database: string | undefined;
+  ssl: false | Tls;
+  applicationName: string;
+  /** In milliseconds; 0 waits for ever. */
+  connectTimeout: number;
+  /** The connection as a URL without its password, for logs and errors. */
+  describe(): string;
+}
+
+/**
+ * What every session of ours is pinned to, so that the text of a value never depends on settings
+ * of the role, the database or the server.
+ *
+ * @see https://www.postgresql.org/docs/current/runtime-config-client.html
+ */
+export const sessionSettings = {
+  timezone: 'UTC',
+  datestyle: 'ISO',
+  intervalstyle: 'postgres',
+  extra_float_digits: '1',
+  bytea_output: 'hex',
+  search_path: 'public',
+  client_encoding: 'UTF8',
+} as const;
+
+function describe(this: Connection): string {
+  const isSocket = this.host.startsWith('/');
+  const host = this.host.includes(':') ? `[${this.host}]` : this.host;
+  return [
+    `postgres://${encodeURIComponent(this.user)}@`,
+    isSocket ? '' : `${host}:${this.port}`,
+    this.database === undefined ? '' : `/${encodeURIComponent(this.database)}`,
+    isSocket ? `?host=${this.host}&port=${this.port}` : '',
+  ].join('');
+}
+
+function systemUser(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    throw usageError(
+      'no_user',
+      'no database user is given, and the system has no name for the current one',
+      'name the user in the connection URL or in PGUSER',
+    );
+  }
+}
+
+function readPem(path: string, origin: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw usageError(
+      'unreadable_file',
+      `${origin} names ${path}, which cannot be read (${(error as NodeJS.ErrnoException).code})`,
+      'correct the path, or the permissions of the file',
+    );
+  }
+}
+
+function wholeNumber(text: string, origin: string, least: number, most: number): number {
+  const number = Number(text);
+  if (!/^\d+$/.test(text) || number < least || number > most) {
+    throw usageError(
+      'invalid_connection',
+      `${origin} is not a whole number from ${least} to ${most}`,
+      'correct it, or leave it out',
+    );
+  }
+  return number;
+}
+
+function tls(
+  host: string,
+  given: ConnectionParameters,
+  origin: (name: ConnectionParameter) => string,
+): false | Tls {
+  const mode = given.sslmode ?? 'prefer';
+  const pem = (name: 'sslrootcert' | 'sslcert' | 'sslkey') =>
+    given[name] && readPem(given[name], origin(name));
+
+  if (!['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'].includes(mode)) {
+    throw usageError(
+      'invalid_connection',
+      `${origin('sslmode')} is "${mode}"`,
+      'use disable, prefer, require, verify-ca or verify-full',
+    );
+  }
+  if (['disable', 'allow', 'prefer'].includes(mode) || host.startsWith('/')) return false;
+
+  const ca = given.sslrootcert === 'system' ? undefined : pem('sslrootcert');
+  const cert = pem('sslcert');
+  const key = pem('sslkey');
+  return {
+    rejectUnauthorized: mode !== 'require' || given.sslrootcert !== undefined,
+    host,
+    ...(ca && { ca }),
+    ...(cert && { cert }),
+    ...(key && { key }),
+    ...(mode !== 'verify-full' &&
+      given.sslrootcert !== 'system' && { checkServerIdentity: () => undefined }),
+  };
+}
+
+/**
+ * Works out how to connect. `url` wins over DATABASE_URL; what the URL leaves out is taken from
+ * libpq's PG* variables, then from the defaults: localhost, port 5432, the system's user, ten
+ * seconds to connect.
+ *
+ * `sslmode`: `disable`, `allow`, `prefer` and none at all connect without TLS, for nothing falls
+ * back in silence here. `require` encrypts without looking at the certificate, unless `sslrootcert`
+ * is given: then it is `verify-ca`, as in libpq. `verify-ca` checks who signed the certificate,
+ * `verify-full` its name as well, by `sslrootcert` or by the authorities that Node trusts.
+ *
+ * @throws a usage error that never contains the password.
+ * @see https://www.postgresql.org/docs/current/libpq-envars.html
+ */
+export function resolveConnection(url: string | undefined, env: Environment): Connection {
+  const text = url || env['DATABASE_URL'];
+  const fromUrl = text ? parseConnectionUrl(text) : {};
+  const fromVariables = Object.fromEntries(
+    Object.entries(connectionVariables)
+      .map(([name, variable]) => [name, env[variable]] as const)
+      .filter(([, value]) => value),
+  );
+  const given: ConnectionParameters = { ...fromVariables, ...fromUrl };
+  const origin = (name: ConnectionParameter) =>
+    fromUrl[name] === undefined ? connectionVariables[name] : `the ${name} of the connection URL`;
+
+  const host = given.host ?? 'localhost';
+  if (host.includes(',')) throw multipleHosts(origin('host'));
+  return {
+    host,
+    port: wholeNumber(given.port ?? '5432', origin('port'), 1, 65_535),
+    user: given.user ?? systemUser(),
+    password: given.password,
+    database: given.dbname,
+    ssl: tls(host, given, origin),
+    applicationName: given.application_name ?? 'pgstream',
+    connectTimeout:
+      wholeNumber(given.connect_timeout ?? '10', origin('connect_timeout'), 0, 86_400) * 1000,
+    describe,
+  };
+}
+
+const passwordFromFile = ({ host, port, user, database = user }: Connection) =>
+  new Promise<string>((resolve) => {
+    pgpass({ host, port, user, database }, (password) => resolve(password ?? ''));
+  });
+
+/** Options for `pg`; every one that `pg` would look up in the environment by itself is given. */
+export function pgOptions(connection: Connection): ClientConfig {
+  const { host, port, user, password, database = user, ssl } = connection;
+  const settings = Object.entries(sessionSettings).map(([name, value]) => `-c ${name}=${value}`);
+  return {
+    host,
+    port,
+    user,
+    password: password ?? (() => passwordFromFile(connection)),
+    database,
+    ssl: ssl && { ...ssl },
+    application_name: connection.applicationName,
+    connectionTimeoutMillis: connection.connectTimeout,
+    keepAlive: true,
+    options: settings.join(' '),
+  };
+}
+
+/** Options for `postgres`; notices are dropped, unless the caller sets `onnotice`. */
+export function postgresOptions(
+  connection: Connection,
+): postgres.Options<Record<string, postgres.PostgresType>> {
+  const { host, port, user, password, database = user, ssl } = connection;
+  return {
+    // Lists, which the types leave out: a single host is cut at its colons, also an IPv6 address.
+    host: [host] as unknown as string,
+    port: [port] as unknown as number,
+    ...(host.startsWith('/') && { path: `${host}/.s.PGSQL.${port}` }),
+    user,
+    password: password ?? (() => passwordFromFile(connection)),
+    database,
+    ssl: ssl && { ...ssl },
+    connect_timeout: connection.connectTimeout / 1000,
+    connection: { ...sessionSettings, application_name: connection.applicationName },
+    onnotice: () => undefined,
+  };
+}

@@ -1,0 +1,112 @@
+import { z } from 'zod';
+import { PgstreamError } from '../errors.js';
+import { logLevels, type LogLevel } from '../log.js';
+import { resolveConnection, type Connection, type Environment } from './connection.js';
+import { parseDuration } from './duration.js';
+import { parseServerAddress, type ServerAddress } from './server-address.js';
+import { parseSize } from './size.js';
+import { parseSlotName } from './slot-name.js';
+
+/** Everything that `pgstream run` can be told. Durations are in milliseconds. */
+export interface Settings {
+  /** The database whose changes are read. */
+  source: Connection;
+  /** Undefined: to be derived from the name of the database. */
+  slotName: string | undefined;
+  /** Where subscriptions and deliveries live, if not in the source. */
+  store: Connection | undefined;
+  /** Accepted for compatibility; subscriptions act at their commit either way. */
+  storeCacheEnabled: boolean;
+  storeRefreshInterval: number;
+  maxQueueBytes: number;
+  /** Requests in flight of a subscription that does not say, if not the usual number. */
+  workerCount: number | undefined;
+  clientTimeout: number;
+  server: {
+    address: ServerAddress;
+    readTimeout: number;
+    writeTimeout: number;
+    token: string | undefined;
+  };
+  /** Where the schema log is, when events get metadata. */
+  injectorStore: Connection | undefined;
+  logLevel: LogLevel;
+}
+
+/** The longest wait that a timer of Node can hold. */
+const longestTimer = 2 ** 31 - 1;
+
+/** A schema out of a function that throws usage errors. */
+const text = <T>(read: (value: string) => T) =>
+  z.string().transform((value, context): T => {
+    try {
+      return read(value);
+    } catch (error) {
+      if (!(error instanceof PgstreamError)) throw error;
+      const { message, hint } = error;
+      context.addIssue({ code: 'custom', message, params: { hint } });
+      return z.NEVER;
+    }
+  });
+
+const interval = text(parseDuration).pipe(
+  z.number().positive('must be more than 0').max(longestTimer, 'must be at most 24 days'),
+);
+
+/** Reads the values of all settings; `env` fills in what a URL leaves out. */
+export const settingsSchema = (env: Environment) =>
+  z.object({
+    PGSTREAM_POSTGRES_LISTENER_URL: text((url) => resolveConnection(url, env)),
+    PGSTREAM_POSTGRES_REPLICATION_SLOT_NAME: text(parseSlotName).optional(),
+    PGSTREAM_WEBHOOK_SUBSCRIPTION_STORE_URL: text((url) => resolveConnection(url, env)).optional(),
+    PGSTREAM_WEBHOOK_SUBSCRIPTION_STORE_CACHE_ENABLED: z
+      .stringbool('must be true or false')
+      .default(true),
+    PGSTREAM_WEBHOOK_SUBSCRIPTION_STORE_CACHE_REFRESH_INTERVAL: interval.default(60_000),
+    PGSTREAM_WEBHOOK_NOTIFIER_MAX_QUEUE_BYTES: text(parseSize)
+      .pipe(z.number().positive('must be more than 0'))
+      .default(64 * 1024 ** 2),
+    PGSTREAM_WEBHOOK_NOTIFIER_WORKER_COUNT: z
+      .string()
+      .regex(/^[1-9]\d{0,5}$/, 'must be a whole number from 1')
+      .transform(Number)
+      .optional(),
+    PGSTREAM_WEBHOOK_NOTIFIER_CLIENT_TIMEOUT: interval.default(10_000),
+    PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_ADDRESS: text(parseServerAddress).default({
+      host: '127.0.0.1',
+      port: 9900,
+    }),
+    PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_READ_TIMEOUT: interval.default(5_000),
+    PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_WRITE_TIMEOUT: interval.default(10_000),
+    PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_TOKEN: z
+      .string()
+      .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces')
+      .optional(),
+    PGSTREAM_INJECTOR_STORE_POSTGRES_URL: text((url) => resolveConnection(url, env)).optional(),
+    PGSTREAM_LOG_LEVEL: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`).default('info'),
+  });
+
+type ParsedSettings = z.output<ReturnType<typeof settingsSchema>>;
+
+/** The settings under the names that the program uses. */
+export const toSettings = (parsed: ParsedSettings): Settings => ({
+  source: parsed.PGSTREAM_POSTGRES_LISTENER_URL,
+  slotName: parsed.PGSTREAM_POSTGRES_REPLICATION_SLOT_NAME,
+  store: parsed.PGSTREAM_WEBHOOK_SUBSCRIPTION_STORE_URL,
+  storeCacheEnabled: parsed.PGSTREAM_WEBHOOK_SUBSCRIPTION_STORE_CACHE_ENABLED,
+  storeRefreshInterval: parsed.PGSTREAM_WEBHOOK_SUBSCRIPTION_STORE_CACHE_REFRESH_INTERVAL,
+  maxQueueBytes: parsed.PGSTREAM_WEBHOOK_NOTIFIER_MAX_QUEUE_BYTES,
+  workerCount: parsed.PGSTREAM_WEBHOOK_NOTIFIER_WORKER_COUNT,
+  clientTimeout: parsed.PGSTREAM_WEBHOOK_NOTIFIER_CLIENT_TIMEOUT,
+  server: {
+    address: parsed.PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_ADDRESS,
+    readTimeout: parsed.PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_READ_TIMEOUT,
+    writeTimeout: parsed.PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_WRITE_TIMEOUT,
+    token: parsed.PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_TOKEN,
+  },
+  injectorStore: parsed.PGSTREAM_INJECTOR_STORE_POSTGRES_URL,
+  logLevel: parsed.PGSTREAM_LOG_LEVEL,
+});
+
+/** The environment variables that exist. */
+export const settingNames: readonly string[] = Object.keys(settingsSchema({}).shape);

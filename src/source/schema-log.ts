@@ -1,0 +1,24 @@
+/** The versions of the schema log that metadata is filled in from. */
+import type { Sql } from 'postgres';
+import type { SchemaDocument } from '../event/schema-versions.js';
+
+interface LoggedSchema {
+  readonly id: string;
+  readonly schema_name: string;
+  readonly schema: SchemaDocument;
+}
+
+/**
+ * The version of each schema that a runner has passed last; where none has passed any, the newest.
+ */
+export async function loadSchemaVersions(sql: Sql): Promise<LoggedSchema[]> {
+  return sql<LoggedSchema[]>`
+    select distinct on (schema_name) id, schema_name, schema
+    from pgstream.schema_log
+    order by schema_name, acked desc, version desc`;
+}
+
+/** Marks a version as passed by a runner that fills in metadata. */
+export async function ackSchemaVersion(sql: Sql, id: string): Promise<void> {
+  await sql`update pgstream.schema_log set acked = true where id = ${id} and not acked`;
+}

@@ -1,0 +1,91 @@
+/** The source database as the runner sees it: found fit to stream from, and ready for queries. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import postgres, { type Sql } from 'postgres';
+import { PgstreamError, exitCode } from '../errors.js';
+import { checkServer, inspectServer } from '../install/preflight.js';
+import { requireSchema, withClient } from '../install/schema.js';
+import { checkSlot, findSlot } from '../install/slot.js';
+import type { Log } from '../log.js';
+import { parseLsn, type Lsn } from '../replication/lsn.js';
+import { postgresOptions, type Connection } from '../settings/connection.js';
+import type { Settings } from '../settings/settings.js';
+import { defaultSlotName } from '../settings/slot-name.js';
+
+export interface Source {
+  readonly connection: Connection;
+  readonly slotName: string;
+  /** `system_identifier` of the cluster. */
+  readonly system: bigint;
+}
+
+/** Checks everything that streaming needs; throws a PgstreamError with the way out. */
+export async function openSource(settings: Settings): Promise<Source> {
+  const { source: connection } = settings;
+  const identity = await withClient(connection, async (client) => {
+    const server = await inspectServer(client);
+    checkServer(server);
+    await requireSchema(client);
+    const slotName = settings.slotName ?? defaultSlotName(server.database);
+    checkSlot(await findSlot(client, slotName), slotName, server.database);
+    return { slotName, ...(await databaseIdentity(connection)) };
+  });
+  for (const [name, other] of [
+    ['PGSTREAM_WEBHOOK_SUBSCRIPTION_STORE_URL', settings.store],
+    ['PGSTREAM_INJECTOR_STORE_POSTGRES_URL', settings.injectorStore],
+  ] as const) {
+    if (!other || other.describe() === connection.describe()) continue;
+    const { system, database } = await databaseIdentity(other);
+    if (system !== identity.system || database !== identity.database) {
+      throw new PgstreamError('other_store', `${name} names another database than the source`, {
+        hint: 'This version keeps subscriptions and the schema log in the source database.',
+        exitCode: exitCode.usage,
+      });
+    }
+  }
+  return { connection, slotName: identity.slotName, system: identity.system };
+}
+
+/**
+ * Waits until nobody else reads the slot, and returns the position that it is confirmed up to.
+ * Throws a PgstreamError when the slot cannot be streamed from, or when the signal fires.
+ */
+export async function freeSlot(
+  { connection, slotName }: Source,
+  { log, signal }: { readonly log: Log; readonly signal: AbortSignal },
+): Promise<Lsn> {
+  for (let waited = false; ; waited = true) {
+    signal.throwIfAborted();
+    const slot = await withClient(connection, async (client) => {
+      const { database } = await inspectServer(client);
+      return checkSlot(await findSlot(client, slotName), slotName, database);
+    });
+    if (slot.activePid === null) return parseLsn(slot.confirmedLsn ?? '0/0');
+    if (!waited) {
+      log.info({ slot: slotName, pid: slot.activePid }, 'the slot is in use; waiting for it');
+    }
+    await sleep(1_000, undefined, { signal });
+  }
+}
+
+/**
+ * A pool for the runner's queries. Its connections are kept, so that `onLost` tells at once when the
+ * server goes away: a fast stop of Postgres waits until the replication stream is closed as well.
+ */
+export function openPool(connection: Connection, onLost: () => void): Sql {
+  return postgres({
+    ...postgresOptions(connection),
+    max: 4,
+    max_lifetime: null,
+    onclose: onLost,
+  });
+}
+
+function databaseIdentity(connection: Connection): Promise<{ system: bigint; database: string }> {
+  return withClient(connection, async (client) => {
+    const { rows } = await client.query<{ system: string; database: string }>(
+      `select system_identifier::text as system, oid::text as database
+       from pg_control_system(), pg_database where datname = current_database()`,
+    );
+    return { system: BigInt(rows[0]!.system), database: rows[0]!.database };
+  });
+}

@@ -1,0 +1,24 @@
+/** What has to be known before the first change is read: all that stood at the slot's position. */
+import type { Sql } from 'postgres';
+import { SchemaVersions } from '../event/schema-versions.js';
+import type { Lsn } from '../replication/lsn.js';
+import { Registry } from '../subscriptions/registry.js';
+import { loadSchemaVersions } from './schema-log.js';
+import { loadSubscriptions } from './subscriptions.js';
+
+export interface SourceState {
+  readonly registry: Registry;
+  readonly versions: SchemaVersions;
+}
+
+export async function loadState(sql: Sql, slot: string, position: Lsn): Promise<SourceState> {
+  const registry = new Registry();
+  for (const subscription of await loadSubscriptions(sql, slot, position)) {
+    registry.set(subscription);
+  }
+  const versions = new SchemaVersions();
+  for (const { id, schema_name: name, schema } of await loadSchemaVersions(sql)) {
+    versions.apply(name, id, schema);
+  }
+  return { registry, versions };
+}

@@ -1,0 +1,78 @@
+/** The subscriptions that stand at the present place in the log, and whom an event goes to. */
+import type { Action } from '../event/encode.js';
+import type { Subscription } from './subscription.js';
+
+/** Same meaning as the SQL function `pgstream._name_matches`. */
+export function nameMatcher(pattern: string): (name: string) => boolean {
+  if (pattern === '') return () => true;
+  if (!isPattern(pattern)) return (name) => name === pattern;
+  const source = pattern
+    .replace(/[\\^$.|+()[\]{}]/g, '\\$&')
+    .replaceAll('*', '.*')
+    .replaceAll('?', '.');
+  const regexp = new RegExp(`^${source}$`, 'su');
+  return (name) => regexp.test(name);
+}
+
+const isPattern = (name: string) => name === '' || /[*?]/.test(name);
+
+interface Entry {
+  readonly subscription: Subscription;
+  readonly matches: (schema: string, table: string) => boolean;
+}
+
+export class Registry {
+  readonly #entries = new Map<number, Entry>();
+  /** Subscriptions to one named table, by that name. */
+  readonly #exact = new Map<string, Set<number>>();
+  readonly #patterns = new Set<number>();
+  #epoch = 0;
+
+  /** Changes whenever a subscription does. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** A subscription has been made or changed. */
+  set(subscription: Subscription): void {
+    this.delete(subscription.id);
+    const schema = nameMatcher(subscription.schema);
+    const table = nameMatcher(subscription.table);
+    this.#entries.set(subscription.id, {
+      subscription,
+      matches: (schemaName, tableName) => schema(schemaName) && table(tableName),
+    });
+    if (isPattern(subscription.schema) || isPattern(subscription.table)) {
+      this.#patterns.add(subscription.id);
+    } else {
+      const key = tableKey(subscription.schema, subscription.table);
+      const ids = this.#exact.get(key) ?? new Set();
+      this.#exact.set(key, ids.add(subscription.id));
+    }
+    this.#epoch++;
+  }
+
+  /** A subscription has been deleted. */
+  delete(id: number): void {
+    const entry = this.#entries.get(id);
+    if (!entry) return;
+    const { schema, table } = entry.subscription;
+    this.#entries.delete(id);
+    this.#patterns.delete(id);
+    this.#exact.get(tableKey(schema, table))?.delete(id);
+    this.#epoch++;
+  }
+
+  /** The subscriptions to an action on a table, in the order of their ids. */
+  match(schema: string, table: string, action: Action): Subscription[] {
+    return [...(this.#exact.get(tableKey(schema, table)) ?? []), ...this.#patterns]
+      .flatMap((id) => this.#entries.get(id) ?? [])
+      .filter(({ subscription: { eventTypes }, matches }) => {
+        return matches(schema, table) && (eventTypes.length === 0 || eventTypes.includes(action));
+      })
+      .map(({ subscription }) => subscription)
+      .sort((a, b) => a.id - b.id);
+  }
+}
+
+const tableKey = (schema: string, table: string) => JSON.stringify([schema, table]);
