@@ -7,7 +7,13 @@ import path from 'node:path';
 process.chdir(path.join(import.meta.dirname, '..'));
 
 if (modifiedAt('node_modules/.package-lock.json') < modifiedAt('package-lock.json')) {
-  const options = ['--include=dev', '--no-audit', '--no-fund', '--no-update-notifier', '--loglevel=error'];
+  const options = [
+    '--include=dev',
+    '--no-audit',
+    '--no-fund',
+    '--no-update-notifier',
+    '--loglevel=error',
+  ];
   say('installing dependencies …');
   if (!npm('ci', ...options)) {
     say('npm ci failed, trying npm install …');

@@ -1,4 +1,5 @@
--- The schema and the record of the migrations that have run, in the shape that node-pg-migrate keeps.
+-- The schema and the record of the migrations that have run, in the shape that node-pg-migrate
+-- keeps.
 create schema if not exists pgstream;
 
 create table if not exists pgstream.migrations (

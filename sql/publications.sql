@@ -105,7 +105,7 @@ begin atomic
   from wanted w
   full join published p on p.rel = w.rel and p.publication = w.publication
   where (w.rel is null or p.rel is null)
-    and exists (select from pg_publication b where b.pubname = coalesce(w.publication, p.publication))
+    and coalesce(w.publication, p.publication) in (select b.pubname from pg_publication b)
   order by w.rel is not null, 1, 2;
 end;
 
@@ -150,10 +150,10 @@ end
 $$;
 
 comment on function pgstream.sync_publications is
-  'Publishes the tables that subscriptions can match, and no others; returns the number of changes. '
-  'Fails with 55P03 when a table is being written by a transaction that stays open for longer than '
-  'pgstream.lock_timeout. A table that nobody wants any more may stay published until the next '
-  'call if it is locked.';
+  'Publishes the tables that subscriptions can match, and no others; returns the number of '
+  'changes. Fails with 55P03 when a table is being written by a transaction that stays open for '
+  'longer than pgstream.lock_timeout. A table that nobody wants any more may stay published until '
+  'the next call if it is locked.';
 
 create or replace function pgstream._refuse_locked(what text) returns void
   language plpgsql volatile parallel unsafe

@@ -121,7 +121,8 @@ begin
   elsif v_table.relkind not in ('r', 'p') or v_table.relpersistence <> 'p' then
     raise exception '% is not a permanent table', v_table.rel
       using errcode = 'feature_not_supported',
-            detail = 'Views, foreign, unlogged and temporary tables leave no row changes in the log.',
+            detail = 'Views, foreign, unlogged and temporary tables leave no row changes in the '
+                     'log.',
             hint = 'Subscribe to the tables behind it.';
   elsif v_table.relispartition then
     raise notice '% is a partition: its events carry the name of the partitioned table',

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
+import { addDemo } from './commands/demo.js';
 import { addInit, addTearDown } from './commands/init.js';
 import { addMigrate } from './commands/migrate.js';
 import { explain } from './commands/output.js';
@@ -17,6 +18,7 @@ addInit(program);
 addRun(program);
 addTearDown(program);
 addMigrate(program);
+addDemo(program);
 
 try {
   await program.parseAsync();
@@ -28,7 +30,7 @@ try {
     process.exitCode = error.exitCode;
   } else {
     explain(
-      new PgstreamError('bug', `unexpected: ${error instanceof Error ? error.message : error}`, {
+      new PgstreamError('bug', `unexpected: ${String(error)}`, {
         hint: 'This is a bug of pgstream. PGSTREAM_LOG_LEVEL=debug shows where.',
       }),
     );

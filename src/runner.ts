@@ -8,6 +8,7 @@
  */
 import { Dispatcher } from './delivery/dispatcher.js';
 import { createHttpTransport } from './delivery/http.js';
+import { publications } from './install/publications.js';
 import type { Log } from './log.js';
 import { Pipeline } from './pipeline.js';
 import { SlotFollower } from './replication/follow.js';
@@ -29,8 +30,6 @@ export interface RunOptions {
   /** Ends the run: what is under way is finished and confirmed. */
   readonly signal: AbortSignal;
 }
-
-const publications = ['pgstream_control', 'pgstream_insert', 'pgstream_update'];
 
 /** How long a stop waits for endpoints that have not answered yet. */
 const drainMs = 20_000;
@@ -54,7 +53,11 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
   });
   const routes = createRoutes({
     store: createSubscriptionStore(sql),
-    status: () => ({ state: follower?.state ?? 'starting', slot: source.slotName, ...dispatcher.counts }),
+    status: () => ({
+      state: follower?.state ?? 'starting',
+      slot: source.slotName,
+      ...dispatcher.counts,
+    }),
     explain,
   });
   const server = await startServer(settings.server, routes, log);
@@ -62,15 +65,18 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
   try {
     const position = await freeSlot(source, { log, signal: stop });
     const { registry, versions } = await loadState(sql, source.slotName, position);
-    await sql.listen('pgstream_subscriptions', () => void refresh(), () => void refresh());
-    const refresh = async () => {
+    const progress = new Progress(position);
+    const keepTrying = <T>(work: () => Promise<T>) => persist(work, { explain, log, signal: stop });
+    const reconfigure = async () => {
       for (const { id, definition } of await latestSubscriptions(sql)) {
         dispatcher.reconfigure(id, definition);
       }
     };
+    const followSubscriptions = () => {
+      keepTrying(reconfigure).catch((error: unknown) => failure.abort(error));
+    };
+    await sql.listen('pgstream_subscriptions', followSubscriptions, followSubscriptions);
 
-    const progress = new Progress(position);
-    const keepTrying = <T>(work: () => Promise<T>) => persist(work, { explain, log, signal: stop });
     const pipeline = new Pipeline({
       system: source.system,
       progress,

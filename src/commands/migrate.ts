@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type pg from 'pg';
 import { exitCode, PgstreamError } from '../errors.js';
+import { publicationsExist } from '../install/publications.js';
 import { installSchema, migrationStatus, removeSchema, withClient } from '../install/schema.js';
 import { loadSettings } from '../settings/settings.js';
 import { connectionFlags, type ConnectionFlags } from './flags.js';
@@ -39,7 +40,7 @@ export function addMigrate(program: Command): void {
           for (const { name } of ran.reverse()) print(name);
           return;
         }
-        await refuseWithSlot(client);
+        await refuseWithPublications(client);
         await removeSchema(client);
         succeed('the schema is removed');
       }),
@@ -70,15 +71,10 @@ const withSource = (flags: MigrateFlags, work: (client: pg.Client) => Promise<vo
   return withClient(source, work);
 };
 
-/** The schema of a slot that is in use is not to be taken away from under it. */
-async function refuseWithSlot(client: pg.Client): Promise<void> {
-  const { rows } = await client.query<{ name: string }>(
-    `select slot_name as name from pg_replication_slots
-     where database = current_database() and slot_name like 'pgstream\\_%'`,
-  );
-  const names = rows.map(({ name }) => `"${name}"`).join(', ');
-  if (rows.length === 0) return;
-  throw new PgstreamError('slot_exists', `replication slot ${names} needs the schema`, {
-    hint: 'pgstream tear-down removes both.',
+/** Publications are made with a slot that reads them: it would be left behind, and hold the log. */
+async function refuseWithPublications(client: pg.Client): Promise<void> {
+  if (!(await publicationsExist(client))) return;
+  throw new PgstreamError('slot_exists', 'the publications and the slot need the schema', {
+    hint: 'pgstream tear-down removes all of them.',
   });
 }

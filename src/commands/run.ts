@@ -28,6 +28,9 @@ export function addRun(program: Command): void {
           onWarning: (text) => log.warn(text),
         });
       }
-      await run(settings, { log, signal: stopSignal(log) });
+      const signal = stopSignal((name) =>
+        log.info({ signal: name }, 'stopping: finishing what is under way'),
+      );
+      await run(settings, { log, signal });
     });
 }

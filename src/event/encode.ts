@@ -101,9 +101,7 @@ function writeUnchanged(
   old: Tuple | undefined,
 ): void {
   if (!row.spans.includes(UNCHANGED)) return;
-  const names = table.columns.filter(
-    (_, i) => row.spans[2 * i] === UNCHANGED && !isKnown(old, i),
-  );
+  const names = table.columns.filter((_, i) => row.spans[2 * i] === UNCHANGED && !isKnown(old, i));
   names.forEach((column, i) => {
     if (i === 0) {
       writer.raw(unchangedKey);

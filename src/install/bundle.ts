@@ -9,7 +9,7 @@ export const migrationsDirectory = fileURLToPath(new URL('migrations/', root));
 /** A file below `sql/` as one text, each `\ir FILE` replaced by that file. */
 export async function readBundle(name: string): Promise<string> {
   const text = await readFile(new URL(`sql/${name}`, root), 'utf8');
-  const lines = text.split('\n').map((line) => {
+  const lines = text.split('\n').map(async (line) => {
     const included = /^\\ir\s+(\S+)\s*$/.exec(line)?.[1];
     return included ? readBundle(included) : line;
   });

@@ -3,7 +3,13 @@ import type pg from 'pg';
 import { PgstreamError } from '../errors.js';
 import type { Connection } from '../settings/connection.js';
 import { defaultSlotName } from '../settings/slot-name.js';
-import { checkInstaller, checkReplicationConnection, checkServer, inspectServer } from './preflight.js';
+import { publicationsExist } from './publications.js';
+import {
+  checkInstaller,
+  checkReplicationConnection,
+  checkServer,
+  inspectServer,
+} from './preflight.js';
 import { installSchema, removeSchema, requireSchema, withClient } from './schema.js';
 import { checkSlot, createSlot, dropSlot, findSlot } from './slot.js';
 
@@ -43,7 +49,9 @@ export function init(options: InitOptions): Promise<void> {
       await requireSchema(client);
     } else {
       const ran = await installSchema(client, onWarning);
-      onStep(ran.length > 0 ? `installed schema pgstream: ${ran.join(', ')}` : 'schema is up to date');
+      onStep(
+        ran.length > 0 ? `installed schema pgstream: ${ran.join(', ')}` : 'schema is up to date',
+      );
     }
     if (!wantsSlot) return;
 
@@ -71,9 +79,13 @@ export function tearDown(options: Omit<InitOptions, 'parts' | 'onWarning'>): Pro
     const name = options.slotName ?? defaultSlotName(database);
     const slot = await findSlot(client, name);
     if (slot?.activePid) {
-      throw new PgstreamError('55006', `replication slot "${name}" is in use by process ${slot.activePid}`, {
-        hint: 'Stop `pgstream run` first.',
-      });
+      throw new PgstreamError(
+        '55006',
+        `replication slot "${name}" is in use by process ${slot.activePid}`,
+        {
+          hint: 'Stop `pgstream run` first.',
+        },
+      );
     }
     if (slot) checkSlot({ ...slot, walStatus: null }, name, database);
     if (await removeSchema(client)) onStep('removed schema pgstream and its publications');
@@ -95,12 +107,4 @@ const slotTooOld = (name: string) =>
 async function schemaExists(client: pg.Client): Promise<boolean> {
   const { rows } = await client.query("select from pg_namespace where nspname = 'pgstream'");
   return rows.length > 0;
-}
-
-async function publicationsExist(client: pg.Client): Promise<boolean> {
-  const { rows } = await client.query(
-    `select from pg_publication
-     where pubname in ('pgstream_control', 'pgstream_insert', 'pgstream_update')`,
-  );
-  return rows.length === 3;
 }

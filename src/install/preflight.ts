@@ -55,7 +55,9 @@ export function checkInstaller(server: Server, needs: { schema: boolean; slot: b
     throw new PgstreamError(
       '42501',
       `role "${user}" may not create a schema and publications in database "${database}"`,
-      { hint: `As the owner of the database: grant create on database "${database}" to "${user}";` },
+      {
+        hint: `As the owner of the database: grant create on database "${database}" to "${user}";`,
+      },
     );
   }
   if (needs.slot && !server.superuser && !server.replication) {

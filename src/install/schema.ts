@@ -77,17 +77,21 @@ export function installSchema(
  * when objects of others depend on ours.
  */
 export function removeSchema(client: pg.Client): Promise<boolean> {
-  return inTransaction(client, () => undefined, async () => {
-    await client.query(
-      'drop publication if exists pgstream_control, pgstream_insert, pgstream_update',
-    );
-    if (!(await isInstalled(client))) return false;
-    await client.query(await readBundle('drop_code.sql'));
-    await migrate(client, 'down');
-    await client.query('drop table pgstream.migrations');
-    await client.query('drop schema pgstream');
-    return true;
-  });
+  return inTransaction(
+    client,
+    () => undefined,
+    async () => {
+      await client.query(
+        'drop publication if exists pgstream_control, pgstream_insert, pgstream_update',
+      );
+      if (!(await isInstalled(client))) return false;
+      await client.query(await readBundle('drop_code.sql'));
+      await migrate(client, 'down');
+      await client.query('drop table pgstream.migrations');
+      await client.query('drop schema pgstream');
+      return true;
+    },
+  );
 }
 
 /** All migrations of this version, oldest first, with the time when each ran. */

@@ -38,7 +38,7 @@ export class SlotFollower {
    * PgstreamError on anything that waiting does not mend.
    */
   async *batches(signal: AbortSignal): AsyncGenerator<Arrival[]> {
-    for (let failures = 0; !signal.aborted; ) {
+    for (let failures = 0; !signal.aborted;) {
       try {
         await this.#connect();
         failures = 0;

@@ -39,7 +39,12 @@ export interface Tuple {
 
 export type Message =
   /** `finalLsn` is where the commit record begins; `commitTime` microseconds since 2000-01-01. */
-  | { readonly tag: 'begin'; readonly finalLsn: Lsn; readonly commitTime: bigint; readonly xid: number }
+  | {
+      readonly tag: 'begin';
+      readonly finalLsn: Lsn;
+      readonly commitTime: bigint;
+      readonly xid: number;
+    }
   /** `endLsn` is the first byte after the commit record. */
   | { readonly tag: 'commit'; readonly commitLsn: Lsn; readonly endLsn: Lsn }
   | Relation

@@ -90,10 +90,7 @@ async function handle(
 
 function isAuthorized(request: http.IncomingMessage, token: string): boolean {
   const digest = (text: string) => createHash('sha256').update(text).digest();
-  return timingSafeEqual(
-    digest(request.headers.authorization ?? ''),
-    digest(`Bearer ${token}`),
-  );
+  return timingSafeEqual(digest(request.headers.authorization ?? ''), digest(`Bearer ${token}`));
 }
 
 async function readJson(request: http.IncomingMessage): Promise<unknown> {

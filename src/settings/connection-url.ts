@@ -23,10 +23,10 @@ const urlError = (message: string, hint: string) =>
 
 /** Refuses a list of hosts: a slot lives on one server, the primary. */
 export const multipleHosts = (origin: string) =>
-  urlError(`${origin} names more than one host`, 'name the primary server only');
+  urlError(`${origin} names more than one host`, 'Name the primary server only.');
 
 const escapeHint =
-  'percent-encode @ : / ? # and % in user name and password (@ is %40), and put an IPv6 address in [ ]';
+  'Percent-encode @ : / ? # and % in user name and password (@ is %40); put an IPv6 address in [ ].';
 
 function decode(text: string): string {
   try {
@@ -34,7 +34,7 @@ function decode(text: string): string {
   } catch {
     throw urlError(
       'the connection URL has a % that is not followed by two hexadecimal digits',
-      'write a literal % as %25',
+      'Write a literal % as %25.',
     );
   }
 }
@@ -49,7 +49,7 @@ function queryParameters(query: string): ConnectionParameters {
     if (!isParameter(name)) {
       throw urlError(
         `the connection URL has the parameter "${name}", which is not supported`,
-        `remove it; supported are ${Object.keys(connectionVariables).join(', ')}`,
+        `Remove it; supported are ${Object.keys(connectionVariables).join(', ')}.`,
       );
     }
     found[name] = value.join('=');
@@ -70,11 +70,11 @@ export function parseConnectionUrl(text: string): ConnectionParameters {
     throw /^\w+\s*=/.test(url)
       ? urlError(
           'a connection string of the form key=value is not supported',
-          'write it as a URL: postgres://user:password@host:5432/database',
+          'Write it as a URL: postgres://user:password@host:5432/database',
         )
       : urlError(
           'the connection URL does not begin with postgres:// or postgresql://',
-          'write postgres://user:password@host:5432/database',
+          'Write postgres://user:password@host:5432/database',
         );
   }
 

@@ -77,7 +77,7 @@ function systemUser(): string {
     throw usageError(
       'no_user',
       'no database user is given, and the system has no name for the current one',
-      'name the user in the connection URL or in PGUSER',
+      'Name the user in the connection URL or in PGUSER.',
     );
   }
 }
@@ -89,7 +89,7 @@ function readPem(path: string, origin: string): string {
     throw usageError(
       'unreadable_file',
       `${origin} names ${path}, which cannot be read (${(error as NodeJS.ErrnoException).code})`,
-      'correct the path, or the permissions of the file',
+      'Correct the path, or the permissions of the file.',
     );
   }
 }
@@ -100,7 +100,7 @@ function wholeNumber(text: string, origin: string, least: number, most: number):
     throw usageError(
       'invalid_connection',
       `${origin} is not a whole number from ${least} to ${most}`,
-      'correct it, or leave it out',
+      'Correct it, or leave it out.',
     );
   }
   return number;
@@ -119,7 +119,7 @@ function tls(
     throw usageError(
       'invalid_connection',
       `${origin('sslmode')} is "${mode}"`,
-      'use disable, prefer, require, verify-ca or verify-full',
+      'Use disable, prefer, require, verify-ca or verify-full.',
     );
   }
   if (['disable', 'allow', 'prefer'].includes(mode) || host.startsWith('/')) return false;

@@ -23,8 +23,8 @@ const unresolved = ['ENOTFOUND', 'EAI_AGAIN', 'EAI_NODATA', 'EAI_FAIL'];
 
 const passwordHint = ({ password }: Connection) =>
   password === undefined
-    ? 'no password was given: put one in the connection URL, PGPASSWORD or ~/.pgpass'
-    : 'check the user and the password in the connection URL, PGUSER and PGPASSWORD';
+    ? 'No password was given: put one in the connection URL, PGPASSWORD or ~/.pgpass.'
+    : 'Check the user and the password in the connection URL, PGUSER and PGPASSWORD.';
 
 /** Why connecting failed and what to do about it; undefined for an error of another kind. */
 function explain(
@@ -35,27 +35,30 @@ function explain(
   const { host, port, ssl, database = connection.user } = connection;
 
   if (code === 'ECONNREFUSED') {
-    return ['nothing listens there', 'start Postgres, or correct the host and the port'];
+    return ['nothing listens there', 'Start Postgres, or correct the host and the port.'];
   }
   if (host.startsWith('/') && (code === 'ENOENT' || code === 'EACCES')) {
     return [
       `the socket ${host}/.s.PGSQL.${port} cannot be opened (${code})`,
-      'start Postgres, or correct the socket directory and the port',
+      'Start Postgres, or correct the socket directory and the port.',
     ];
   }
   if (unresolved.includes(code)) {
-    return [`the host name "${host}" cannot be resolved (${code})`, 'correct the host name'];
+    return [`the host name "${host}" cannot be resolved (${code})`, 'Correct the host name.'];
   }
   if (unanswered.includes(code) || message === 'timeout expired') {
-    return ['no answer', 'check the host, the port and the firewalls in between'];
+    return ['no answer', 'Check the host, the port and the firewalls in between.'];
   }
   if (/does not support SSL|before secure TLS|establishing an SSL/.test(message)) {
-    return ['the server does not accept TLS', 'use sslmode=disable, or turn ssl on in the server'];
+    return ['the server does not accept TLS', 'Use sslmode=disable, or turn ssl on in the server.'];
+  }
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
+    return [message, 'Connect by a name in the certificate, or use sslmode=verify-ca.'];
   }
   if (ssl && /CERT|^UNABLE_TO_|^ERR_(TLS|SSL)/.test(code)) {
     return [
       `its certificate is not trusted (${message})`,
-      'name the authority with sslrootcert=FILE, or encrypt without checking: sslmode=require',
+      'Name the authority with sslrootcert=FILE, or encrypt without checking: sslmode=require',
     ];
   }
   if (/client password must be a/.test(message)) {
@@ -68,18 +71,18 @@ function explain(
       return [
         message,
         message.includes('no encryption')
-          ? 'try sslmode=require, or add an entry for this client to pg_hba.conf'
-          : 'check the user, and its entry in pg_hba.conf',
+          ? 'Try sslmode=require, or add an entry for this client to pg_hba.conf.'
+          : 'Check the user, and its entry in pg_hba.conf.',
       ];
     case '3D000':
-      return [message, `correct the name, or create it: createdb ${database}`];
+      return [message, `Correct the name, or create it: createdb ${database}`];
     case '53300':
-      return [message, 'end idle sessions, or raise max_connections (max_wal_senders for a slot)'];
+      return [message, 'End idle sessions, or raise max_connections (max_wal_senders for a slot).'];
     case '57P03':
-      return [message, 'try again in a moment'];
+      return [message, 'Try again in a moment.'];
     case '08P01':
       return message.includes('startup parameter')
-        ? [message, 'connect to Postgres itself, not to a connection pooler']
+        ? [message, 'Connect to Postgres itself, not to a connection pooler.']
         : undefined;
     default:
       return undefined;
@@ -95,13 +98,6 @@ export function databaseError(error: unknown, connection: Connection): PgstreamE
   if (error instanceof PgstreamError) return error;
   const failure = failureOf(error);
   const { code, message, detail } = failure;
-  if (lost.includes(code) || /^Connection terminated/.test(message)) {
-    return new PgstreamError(
-      code || 'connection_lost',
-      `lost the connection to ${connection.describe()}: ${message}`,
-      { hint: 'try again when the server is up', exitCode: exitCode.cannotConnect, cause: error },
-    );
-  }
   const explanation = explain(failure, connection);
   if (explanation) {
     const [reason, hint] = explanation;
@@ -109,6 +105,14 @@ export function databaseError(error: unknown, connection: Connection): PgstreamE
       code || 'connection_failed',
       `cannot connect to ${connection.describe()}: ${reason}`,
       { hint, exitCode: exitCode.cannotConnect, cause: error },
+    );
+  }
+  if (lost.includes(code) || message.startsWith('Connection terminated')) {
+    const reason = failure.severity ? message : 'the server closed it';
+    return new PgstreamError(
+      code || 'connection_lost',
+      `lost the connection to ${connection.describe()}: ${reason}`,
+      { hint: 'Try again when the server is up.', exitCode: exitCode.cannotConnect, cause: error },
     );
   }
   return new PgstreamError(code || 'unexpected', detail ? `${message} (${detail})` : message, {

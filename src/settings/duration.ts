@@ -10,13 +10,13 @@ const milliseconds: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_
  */
 export function parseDuration(text: string): number {
   if (/^\d+(\.\d+)?$/.test(text)) {
-    throw usageError('invalid_duration', `"${text}" has no unit`, `write ${text}s or ${text}ms`);
+    throw usageError('invalid_duration', `"${text}" has no unit`, `Write ${text}s or ${text}ms.`);
   }
   if (!/^(\d+(\.\d+)?(ms|s|m|h))+$/.test(text)) {
     throw usageError(
       'invalid_duration',
       `"${text}" is not a duration`,
-      'write numbers with the units h, m, s or ms, such as 60s, 500ms or 1h30m',
+      'Write numbers with the units h, m, s or ms, such as 60s, 500ms or 1h30m.',
     );
   }
   const parts = text.matchAll(/([\d.]+)(ms|s|m|h)/g);

@@ -20,7 +20,7 @@ export function parseServerAddress(text: string): ServerAddress {
     throw usageError(
       'invalid_address',
       `"${text}" is not an address to listen on`,
-      'write host:port, such as 127.0.0.1:9900 or [::1]:9900, or :9900 for every interface',
+      'Write host:port, such as 127.0.0.1:9900 or [::1]:9900, or :9900 for every interface.',
     );
   }
   return { host: (ipv6 ?? name) || undefined, port };

@@ -37,7 +37,7 @@ function readConfigFile(path: string): Environment {
     throw usageError(
       'unreadable_config',
       `${path} is YAML, which is not supported`,
-      'write the settings as KEY=value lines in a .env file',
+      'Write the settings as KEY=value lines in a .env file.',
     );
   }
   try {
@@ -46,7 +46,7 @@ function readConfigFile(path: string): Environment {
     throw usageError(
       'unreadable_config',
       `the configuration file ${path} cannot be read (${(error as NodeJS.ErrnoException).code})`,
-      'correct the path after -c, or the permissions of the file',
+      'Correct the path after -c, or the permissions of the file.',
     );
   }
 }
@@ -62,27 +62,27 @@ function problemOfName(name: string): Omit<Problem, 'origin'> | undefined {
   if (!name.startsWith('PGSTREAM_') || name.startsWith('PGSTREAM_TEST_')) return undefined;
   if (settingNames.includes(name)) return undefined;
   const subject = notYet.find(([pattern]) => pattern.test(name))?.[1];
-  if (subject) return { message: `this version has no ${subject}`, hint: 'remove it' };
+  if (subject) return { message: `this version has no ${subject}`, hint: 'Remove it.' };
   const meant = nearest(name, settingNames);
   return {
     message: 'there is no setting of this name',
-    hint: meant ? `did you mean ${meant}?` : 'remove it',
+    hint: meant ? `Did you mean ${meant}?` : 'Remove it.',
   };
 }
 
 function settingsError(problems: Problem[]): PgstreamError {
   const [first] = problems;
   if (first && problems.length === 1) {
-    const { origin, message, hint = `correct ${origin}` } = first;
+    const { origin, message, hint = `Correct ${origin}.` } = first;
     return usageError('invalid_settings', `${origin}: ${message}`, hint);
   }
   const lines = problems.map(({ origin, message, hint }) =>
-    hint ? `- ${origin}: ${message} (${hint})` : `- ${origin}: ${message}`,
+    [`- ${origin}: ${message}`, ...(hint ? [`  ${hint}`] : [])].join('\n'),
   );
   return usageError(
     'invalid_settings',
     [`${problems.length} settings are wrong:`, ...lines].join('\n'),
-    'correct all of them and start again',
+    'Correct all of them and start again.',
   );
 }
 
@@ -146,7 +146,7 @@ export function loadSettings({
     problems.push({
       origin: listen.origin,
       message: `other machines can reach ${listen.value}, and no token guards it`,
-      hint: `set ${serverToken}, or listen on 127.0.0.1`,
+      hint: `Set ${serverToken}, or listen on 127.0.0.1.`,
     });
   }
   if (!parsed.success || problems.length > 0) throw settingsError(problems);

@@ -15,7 +15,7 @@ export function parseSize(text: string): number {
     throw usageError(
       'invalid_size',
       `"${text}" is not a number of bytes`,
-      'write bytes as a whole number, or with a unit such as 64MiB or 100MB',
+      'Write bytes as a whole number, or with a unit such as 64MiB or 100MB.',
     );
   }
   return bytes;

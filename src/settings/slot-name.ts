@@ -20,7 +20,7 @@ export function parseSlotName(name: string): string {
     throw usageError(
       'invalid_slot_name',
       `"${name}" is not the name of a replication slot: only a to z, 0 to 9 and _, at most ${longest}`,
-      `use ${allowed(name).slice(0, longest)}`,
+      `Use ${allowed(name).slice(0, longest)} instead.`,
     );
   }
   return name;

@@ -23,7 +23,6 @@ export type SubscriptionKey = Pick<
 export type SubscriptionRow = Readonly<Record<string, unknown>>;
 
 const visibleColumns = [
-  'id',
   'url',
   'schema_name',
   'table_name',
@@ -44,7 +43,7 @@ export interface SubscriptionStore {
 }
 
 export function createSubscriptionStore(sql: Sql): SubscriptionStore {
-  const columns = () => sql(visibleColumns);
+  const columns = () => sql`id::float8 as id, ${sql(visibleColumns)}`;
   return {
     async subscribe(request) {
       const given = Object.fromEntries(

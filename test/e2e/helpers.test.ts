@@ -36,8 +36,11 @@ test('a test database goes with its slots, also with one that is being read', as
   expect(slots).toHaveLength(0);
 });
 
-test('two test databases do not see each other', async () => {
+test('test databases do not see each other, and have pgstream unless told otherwise', async () => {
   const [one, other] = await Promise.all([createDatabase(), createDatabase({ template: false })]);
+  const installed = `select to_regnamespace('pgstream') is not null as yes`;
+  expect(await one.sql.unsafe(installed)).toEqual([{ yes: true }]);
+  expect(await other.sql.unsafe(installed)).toEqual([{ yes: false }]);
   await one.sql`create table mine ()`;
   expect(await other.sql`select from pg_class where relname = 'mine'`).toHaveLength(0);
   await Promise.all([one.drop(), other.drop()]);

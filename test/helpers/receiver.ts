@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { eventually } from './poll.js';
 
 /** One request as it arrived; `status` is what it was answered, undefined if it was not (yet). */
-export interface ReceivedRequest {
+interface ReceivedRequest {
   path: string;
   method: string;
   headers: http.IncomingHttpHeaders;
@@ -16,7 +16,7 @@ export interface ReceivedRequest {
   status: number | undefined;
 }
 
-export interface Reply {
+interface Reply {
   /** 200 when absent. */
   status?: number;
   headers?: http.OutgoingHttpHeaders;
@@ -27,7 +27,7 @@ export interface Reply {
   fault?: 'hang' | 'reset';
 }
 
-export type Handler = (request: ReceivedRequest) => Reply | Promise<Reply>;
+type Handler = (request: ReceivedRequest) => Reply | Promise<Reply>;
 
 interface Wait {
   /** Milliseconds. */

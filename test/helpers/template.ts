@@ -1,7 +1,6 @@
-import { existsSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import postgres from 'postgres';
+import { installSchema } from '../../src/install/schema.js';
 
 /** The database that has pgstream installed and that test databases are copies of. */
 export const templateDatabase = 'pgstream_template';
@@ -28,16 +27,11 @@ export async function createTemplate(clusterUrl: string): Promise<void> {
 
 /** The one place that knows how the template gets its schema. */
 async function install(url: string): Promise<void> {
-  const installer = new URL('../../src/install/install.ts', import.meta.url);
-  if (!existsSync(installer)) return;
-  const { installSchema } = (await import(/* @vite-ignore */ fileURLToPath(installer))) as {
-    installSchema: (connection: pg.Client) => Promise<unknown>;
-  };
-  const connection = new pg.Client({ connectionString: url });
-  await connection.connect();
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
   try {
-    await installSchema(connection);
+    await installSchema(client);
   } finally {
-    await connection.end();
+    await client.end();
   }
 }
