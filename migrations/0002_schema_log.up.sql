@@ -28,5 +28,6 @@ create table pgstream.ddl_error (
   schema_name text,
   sqlstate text not null,
   message text not null,
+  reconciled_at timestamptz,
   constraint ddl_error_pkey primary key (id)
 );

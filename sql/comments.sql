@@ -31,8 +31,9 @@ comment on column pgstream.table_ids.id is 'The lasting id.';
 comment on column pgstream.table_ids.oid is 'The table''s oid in this database.';
 
 comment on table pgstream.ddl_error is
-  'What could not be followed when a schema changed. The change itself succeeded; '
-  'select pgstream.reconcile() brings the log in step.';
+  'What could not be followed when a schema changed. The change itself succeeded; the runner, or '
+  'select pgstream.reconcile(), brings log and publications in step. Rows of a table that was not '
+  'published in time are not sent.';
 comment on column pgstream.ddl_error.id is 'Counts the errors.';
 comment on column pgstream.ddl_error.occurred_at is 'When it happened.';
 comment on column pgstream.ddl_error.command_tag is 'The statement that was run.';
@@ -40,6 +41,8 @@ comment on column pgstream.ddl_error.schema_name is
   'The schema whose version is missing; null where publishing a table failed.';
 comment on column pgstream.ddl_error.sqlstate is 'The SQLSTATE of the error.';
 comment on column pgstream.ddl_error.message is 'The message of the error.';
+comment on column pgstream.ddl_error.reconciled_at is
+  'When pgstream.reconcile() has covered it; until then null.';
 
 comment on table pgstream.webhook_subscriptions is
   'Who gets which events. A row acts from its own commit on, a change or delete of it likewise.';

@@ -89,6 +89,7 @@ as $$
 begin
   insert into pgstream.ddl_error (command_tag, schema_name, sqlstate, message)
   values (command_tag, schema_name, error_state, message);
+  notify pgstream_ddl_error;
   raise warning 'pgstream could not follow %: %', command_tag, message
     using detail = 'The statement itself is not affected.',
           hint = 'select pgstream.reconcile();';
@@ -96,7 +97,7 @@ end
 $$;
 
 comment on function pgstream._record_ddl_error is
-  'Writes a row of pgstream.ddl_error and raises a warning.';
+  'Writes a row of pgstream.ddl_error, wakes the runner and raises a warning.';
 
 create or replace function pgstream.refresh_schema(schema_to_refresh text) returns bigint
   language plpgsql volatile strict parallel unsafe security definer
@@ -137,6 +138,7 @@ begin
     end if;
   end loop;
   perform pgstream.sync_publications();
+  update pgstream.ddl_error set reconciled_at = now() where reconciled_at is null;
 end
 $$;
 

@@ -18,8 +18,9 @@ import { startServer } from './server/server.js';
 import { databaseError } from './settings/database-error.js';
 import type { Settings } from './settings/settings.js';
 import { describeTable } from './source/catalog.js';
+import { onNotification } from './source/notifications.js';
 import { persist } from './source/persist.js';
-import { ackSchemaVersion } from './source/schema-log.js';
+import { ackSchemaVersion, reconcile } from './source/schema-log.js';
 import { freeSlot, openPool, openSource } from './source/source.js';
 import { loadState } from './source/state.js';
 import { latestSubscriptions, markPassed } from './source/subscriptions.js';
@@ -39,7 +40,9 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
   const source = await openSource(settings);
   const explain = (error: unknown) => databaseError(error, source.connection);
   const failure = new AbortController();
+  const fail = (error: unknown) => failure.abort(error);
   const stop = AbortSignal.any([signal, failure.signal]);
+  const keepTrying = <T>(work: () => Promise<T>) => persist(work, { explain, log, signal: stop });
 
   let follower: SlotFollower | undefined;
   const sql = openPool(source.connection, () => void follower?.close());
@@ -61,22 +64,12 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
     explain,
   });
   const server = await startServer(settings.server, routes, log);
+  log.info({ url: server.url }, 'the subscription server is listening');
 
   try {
     const position = await freeSlot(source, { log, signal: stop });
     const { registry, versions } = await loadState(sql, source.slotName, position);
     const progress = new Progress(position);
-    const keepTrying = <T>(work: () => Promise<T>) => persist(work, { explain, log, signal: stop });
-    const reconfigure = async () => {
-      for (const { id, definition } of await latestSubscriptions(sql)) {
-        dispatcher.reconfigure(id, definition);
-      }
-    };
-    const followSubscriptions = () => {
-      keepTrying(reconfigure).catch((error: unknown) => failure.abort(error));
-    };
-    await sql.listen('pgstream_subscriptions', followSubscriptions, followSubscriptions);
-
     const pipeline = new Pipeline({
       system: source.system,
       progress,
@@ -88,8 +81,17 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
         keepTrying(() => describeTable(sql, relation, fallback)),
       markPassed: (changes, end) => keepTrying(() => markPassed(sql, changes, end)),
       ackSchemaVersion: (id) => keepTrying(() => ackSchemaVersion(sql, id)),
-      fail: (error) => failure.abort(error),
+      fail,
     });
+    const listen = (channel: string, work: () => Promise<void>) =>
+      onNotification(sql, channel, () => keepTrying(work), fail);
+    await listen('pgstream_ddl_error', () => reconcile(sql));
+    await listen('pgstream_subscriptions', async () => {
+      for (const { id, definition } of await latestSubscriptions(sql)) {
+        dispatcher.reconfigure(id, definition);
+      }
+    });
+
     follower = new SlotFollower({
       connection: source.connection,
       slot: source.slotName,

@@ -59,6 +59,10 @@ export function checkSlot(slot: Slot | undefined, name: string, database: string
 /** Creates the slot. Waits until every transaction that is now writing in the cluster has ended. */
 export async function createSlot(client: pg.Client, name: string): Promise<void> {
   await client.query('select pg_create_logical_replication_slot($1, $2)', [name, outputPlugin]);
+  // What earlier slots have passed says nothing about this one.
+  await client.query(
+    'update pgstream.subscription_changes set commit_lsn = null where commit_lsn is not null',
+  );
 }
 
 /** Drops the slot; false when there is none. */

@@ -184,7 +184,7 @@ const passwordFromFile = ({ host, port, user, database = user }: Connection) =>
     pgpass({ host, port, user, database }, (password) => resolve(password ?? ''));
   });
 
-/** Options for `pg`; every one that `pg` would look up in the environment by itself is given. */
+/** Options for `pg`, with the session pinned to `sessionSettings`. */
 export function pgOptions(connection: Connection): ClientConfig {
   const { host, port, user, password, database = user, ssl } = connection;
   const settings = Object.entries(sessionSettings).map(([name, value]) => `-c ${name}=${value}`);
@@ -202,7 +202,7 @@ export function pgOptions(connection: Connection): ClientConfig {
   };
 }
 
-/** Options for `postgres`; notices are dropped, unless the caller sets `onnotice`. */
+/** The same for `postgres`. Notices are dropped, unless the caller sets `onnotice`. */
 export function postgresOptions(
   connection: Connection,
 ): postgres.Options<Record<string, postgres.PostgresType>> {

@@ -19,5 +19,5 @@ export function nearest(name: string, names: readonly string[]): string | undefi
   const [best] = names
     .map((candidate) => ({ candidate, changes: distance(name, candidate) }))
     .toSorted((a, b) => a.changes - b.changes);
-  return best && best.changes <= name.length / 3 ? best.candidate : undefined;
+  return best && best.changes <= name.length / 4 ? best.candidate : undefined;
 }

@@ -58,6 +58,10 @@ export async function markPassed(
 }
 
 async function markOlderThanSlot(sql: Sql, slot: string, position: Lsn): Promise<void> {
+  // Positions that this server has not reached yet come from another one, by a dump.
+  await sql`
+    update pgstream.subscription_changes set commit_lsn = null
+    where commit_lsn > pg_current_wal_insert_lsn()`;
   const unpassed = await sql<{ id: string }[]>`
     select id::text from pgstream.subscription_changes where commit_lsn is null`;
   if (unpassed.length === 0) return;

@@ -1,0 +1,6 @@
+import { it } from 'vitest';
+import { execute } from '../helpers/documentation.js';
+
+it('the README does what it shows, step by step', () => execute('README.md', '## Try it'));
+
+it('the tutorial does what it shows, step by step', () => execute('docs/tutorial.md'));
