@@ -6,7 +6,7 @@ create or replace function pgstream._try_sync_publications(command_tag text) ret
   set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform pgstream.sync_publications();
+  perform pgstream._sync_publications(queue => false);
 exception when others then
   perform pgstream._record_ddl_error(command_tag, null, sqlstate, sqlerrm);
 end

@@ -1,5 +1,5 @@
--- A lock that a user's own transaction waits for in the lock manager can make that user the victim
--- of a deadlock. So these poll a try-lock, and give up after pgstream.lock_timeout (default 1 s).
+-- A lock that a user's own DDL waits for in the lock manager can make that user the victim of a
+-- deadlock. So locks are polled, and given up after pgstream.lock_timeout (default 1 s).
 
 create or replace function pgstream._lock_deadline() returns timestamptz
   language sql volatile parallel safe
@@ -30,19 +30,27 @@ comment on function pgstream._try_lock is
   'Takes the named advisory lock to the end of the transaction; false when it was not to be had '
   'within pgstream.lock_timeout.';
 
-create or replace function pgstream._try_lock_table(rel regclass, lock_mode text) returns boolean
+create or replace function pgstream._try_lock_table(
+  rel regclass, lock_mode text, queue boolean, deadline timestamptz
+) returns boolean
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_deadline constant timestamptz := pgstream._lock_deadline();
+  v_usual constant text := current_setting('lock_timeout');
 begin
   loop
     begin
-      execute format('lock table %s in %s mode nowait', rel, lock_mode);
+      if queue then
+        perform set_config('lock_timeout', '100ms', true);
+        execute format('lock table %s in %s mode', rel, lock_mode);
+        perform set_config('lock_timeout', v_usual, true);
+      else
+        execute format('lock table %s in %s mode nowait', rel, lock_mode);
+      end if;
       return true;
     exception when lock_not_available then
-      if clock_timestamp() >= v_deadline then
+      if clock_timestamp() >= deadline then
         return false;
       end if;
     end;
@@ -53,4 +61,5 @@ $$;
 
 comment on function pgstream._try_lock_table is
   'Takes a lock on a table and its partitions to the end of the transaction; false when it was '
-  'not to be had within pgstream.lock_timeout.';
+  'not to be had before the deadline. queue: stand in the line of the lock manager, for 100 ms at '
+  'a time, since a table that is written all the time has no moment without a writer.';

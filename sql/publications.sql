@@ -113,12 +113,13 @@ comment on function pgstream._publication_changes is
   'What has to change for the publications to hold the wanted tables, removals first. must: the '
   'table has lost its replica identity, and its own updates would fail if it stayed.';
 
-create or replace function pgstream.sync_publications() returns integer
+create or replace function pgstream._sync_publications(queue boolean) returns integer
   language plpgsql volatile parallel unsafe security definer
   -- definer: only the owner of a publication and of a table may publish the one in the other
   set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_deadline constant timestamptz := pgstream._lock_deadline();
   v_change record;
   v_locked boolean;
   v_count integer := 0;
@@ -133,12 +134,15 @@ begin
       if not v_locked then
         perform pgstream._refuse_locked('the publications are');
       end if;
-      if not pgstream._try_lock_table(v_change.rel, 'share row exclusive') then
+      if not pgstream._try_lock_table(
+        v_change.rel, 'share row exclusive', queue, v_deadline) then
         perform pgstream._refuse_locked(format('table %s is', v_change.rel));
       end if;
       execute format('alter publication %I add table only %s', v_change.publication, v_change.rel);
     elsif v_change.must
-       or v_locked and pgstream._try_lock_table(v_change.rel, 'share update exclusive') then
+       or v_locked
+          and pgstream._try_lock_table(v_change.rel, 'share update exclusive', queue, v_deadline)
+    then
       execute format('alter publication %I drop table only %s', v_change.publication, v_change.rel);
     else
       continue;
@@ -148,6 +152,13 @@ begin
   return v_count;
 end
 $$;
+
+comment on function pgstream._sync_publications is
+  'Does the work of pgstream.sync_publications(). queue: whether it may wait in the lock manager.';
+
+create or replace function pgstream.sync_publications() returns integer
+  language sql volatile parallel unsafe
+  return pgstream._sync_publications(queue => true);
 
 comment on function pgstream.sync_publications is
   'Publishes the tables that subscriptions can match, and no others; returns the number of '
