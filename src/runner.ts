@@ -21,7 +21,7 @@ import { describeTable } from './source/catalog.js';
 import { onNotification } from './source/notifications.js';
 import { persist } from './source/persist.js';
 import { ackSchemaVersion, reconcile } from './source/schema-log.js';
-import { freeSlot, openPool, openSource } from './source/source.js';
+import { freeSlot, openPool, openSource, slotPosition } from './source/source.js';
 import { loadState } from './source/state.js';
 import { latestSubscriptions, markPassed } from './source/subscriptions.js';
 import { createSubscriptionStore } from './subscriptions/store.js';
@@ -98,6 +98,7 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
       publications,
       confirmed: () => progress.confirmed,
       resumeAt: () => pipeline.resumeAt,
+      slotPosition: () => keepTrying(() => slotPosition(sql, source.slotName)),
       onInterrupted: () => pipeline.interrupted(),
       log,
     });

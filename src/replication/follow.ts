@@ -13,6 +13,8 @@ export type FollowerState = 'starting' | 'waiting' | 'streaming' | 'reconnecting
 export interface FollowOptions extends Omit<StreamOptions, 'startLsn'> {
   /** Where the next connection has to begin. */
   readonly resumeAt: () => bigint;
+  /** Where the slot is confirmed up to, read while we hold it. */
+  readonly slotPosition: () => Promise<bigint>;
   /** A connection is lost: what comes next comes from another one. */
   readonly onInterrupted: () => void;
   readonly log: Log;
@@ -62,6 +64,11 @@ export class SlotFollower {
   async #connect(): Promise<void> {
     const { resumeAt, log, slot } = this.#options;
     this.#stream = await openStream({ ...this.#options, startLsn: resumeAt() });
+    if ((await this.#options.slotPosition()) > this.#options.confirmed()) {
+      throw new PgstreamError('slot_moved', `another process has read from slot "${slot}"`, {
+        hint: 'Start pgstream again: it goes on where that process left.',
+      });
+    }
     this.#state = 'streaming';
     log.info({ slot, position: formatLsn(resumeAt()) }, 'streaming');
   }

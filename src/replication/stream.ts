@@ -7,7 +7,7 @@
  * us up nor waits for us.
  */
 import pg from 'pg';
-import { PgstreamError } from '../errors.js';
+import { exitCode, PgstreamError } from '../errors.js';
 import { pgOptions, type Connection } from '../settings/connection.js';
 import { formatLsn, type Lsn } from './lsn.js';
 import { nextFeedback } from './liveness.js';
@@ -132,7 +132,7 @@ export class Stream {
       const patience = new AbortController();
       await Promise.race([this.#copying, delay(1_000, patience.signal)]);
       patience.abort();
-      this.#ended = true;
+      this.#end(undefined);
     }
     this.#wire.stream.destroy();
   }
@@ -189,7 +189,9 @@ export class Stream {
     if (step === 'give-up') {
       this.#wire.stream.destroy();
       this.#end(
-        new PgstreamError('connection_lost', 'the server has not answered for half a minute'),
+        new PgstreamError('connection_lost', 'the server has not answered for half a minute', {
+          exitCode: exitCode.cannotConnect,
+        }),
       );
     } else if (step !== 'wait') {
       this.#sendStatus(step === 'ask');

@@ -89,3 +89,11 @@ function databaseIdentity(connection: Connection): Promise<{ system: bigint; dat
     return { system: BigInt(rows[0]!.system), database: rows[0]!.database };
   });
 }
+
+/** Where the slot is confirmed up to. */
+export async function slotPosition(sql: Sql, slotName: string): Promise<Lsn> {
+  const [row] = await sql<{ position: string }[]>`
+    select confirmed_flush_lsn::text as position
+    from pg_replication_slots where slot_name = ${slotName}`;
+  return parseLsn(row?.position ?? '0/0');
+}
