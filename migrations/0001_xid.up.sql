@@ -16,14 +16,15 @@ $$;
 create function pgstream.xid_encode(bytes integer[]) returns pgstream.xid
   language sql immutable strict parallel safe
   return (
-    select string_agg(
+    select coalesce(string_agg(
              substr('0123456789abcdefghijklmnopqrstuv',
                     1 + substring(id.bits from 5 * i + 1 for 5)::integer, 1),
-             '' order by i)
+             '' order by i), '')
     from (
       select (string_agg(u.byte::bit(8)::text, '' order by u.n) || '0000')::bit(100) as bits
       from unnest(bytes) with ordinality as u(byte, n)
     ) id, generate_series(0, 19) i
+    where cardinality(bytes) = 12
   );
 
 create function pgstream.xid(at_time timestamptz default current_timestamp) returns pgstream.xid

@@ -17,6 +17,7 @@ create index schema_log_name_acked on pgstream.schema_log (schema_name, acked, i
 create table pgstream.table_ids (
   id pgstream.xid not null default pgstream.xid(),
   oid bigint not null,
+  schema_name text not null,
   constraint table_ids_pkey primary key (id),
   constraint one_id_per_table unique (oid)
 );

@@ -29,6 +29,8 @@ comment on table pgstream.table_ids is
   'The lasting id of each live table, the same through renames and moves between schemas.';
 comment on column pgstream.table_ids.id is 'The lasting id.';
 comment on column pgstream.table_ids.oid is 'The table''s oid in this database.';
+comment on column pgstream.table_ids.schema_name is
+  'The schema in whose log the table stands.';
 
 comment on table pgstream.ddl_error is
   'What could not be followed when a schema changed. The change itself succeeded; the runner, or '

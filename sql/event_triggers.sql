@@ -6,9 +6,16 @@ create or replace function pgstream._try_sync_publications(command_tag text) ret
   set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform pgstream._sync_publications(queue => false);
-exception when others then
-  perform pgstream._record_ddl_error(command_tag, null, sqlstate, sqlerrm);
+  begin
+    perform pgstream._unpublish_unwritable();
+  exception when others then
+    perform pgstream._record_ddl_error(command_tag, null, sqlstate, sqlerrm);
+  end;
+  begin
+    perform pgstream._sync_publications(queue => false);
+  exception when others then
+    perform pgstream._record_ddl_error(command_tag, null, sqlstate, sqlerrm);
+  end;
 end
 $$;
 
@@ -23,6 +30,38 @@ create or replace function pgstream._log_is_skipped() returns boolean
 comment on function pgstream._log_is_skipped is
   'Whether the session has set pgstream.skip_log, so that its DDL is not logged.';
 
+create or replace function pgstream._schemas_of(class_id oid, object_id oid)
+  returns setof text
+  language plpgsql stable parallel safe
+  set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if class_id = 'pg_namespace'::regclass then
+    return query select n.nspname::text from pg_namespace n where n.oid = object_id;
+  elsif class_id = 'pg_class'::regclass then
+    return query
+      with recursive family as (
+        select object_id as rel
+        union
+        select i.inhrelid from family f join pg_inherits i on i.inhparent = f.rel
+      )
+      select n.nspname::text
+      from family f
+      join pg_class c on c.oid = f.rel
+      join pg_namespace n on n.oid = c.relnamespace
+      where c.relkind in ('r', 'p');
+    if current_setting('transaction_isolation') <> 'serializable' then
+      return query
+        select i.schema_name from pgstream.table_ids i where i.oid = object_id::bigint;
+    end if;
+  end if;
+end
+$$;
+
+comment on function pgstream._schemas_of is
+  'The schemas whose description an object is part of: for a table its own, that of its children, '
+  'and the one that it stood in before.';
+
 create or replace function pgstream._on_ddl_command_end() returns event_trigger
   language plpgsql volatile parallel unsafe security definer
   -- definer: the user who runs DDL has no rights on schema pgstream
@@ -31,14 +70,12 @@ as $$
 declare
   v_schemas text[];
 begin
-  select array_agg(distinct n.nspname::text) into v_schemas
+  select array_agg(distinct s.name) into v_schemas
   from pg_event_trigger_ddl_commands() d
-  left join pg_class c on d.classid = 'pg_class'::regclass and c.oid = d.objid
-  join pg_namespace n
-    on n.oid = case when d.classid = 'pg_namespace'::regclass then d.objid else c.relnamespace end
+  cross join lateral pgstream._schemas_of(d.classid, d.objid) s(name)
   where not d.in_extension
     and d.schema_name is distinct from 'pg_temp'
-    and not pgstream.is_system_schema(n.nspname);
+    and not pgstream.is_system_schema(s.name);
 
   if v_schemas is null then
     return;
@@ -71,9 +108,15 @@ begin
     return;
   end if;
 
-  delete from pgstream.table_ids i
-  using pg_event_trigger_dropped_objects() d
-  where d.classid = 'pg_class'::regclass and d.objsubid = 0 and i.oid = d.objid::bigint;
+  begin
+    if current_setting('transaction_isolation') <> 'serializable' then
+      delete from pgstream.table_ids i
+      using pg_event_trigger_dropped_objects() d
+      where d.classid = 'pg_class'::regclass and d.objsubid = 0 and i.oid = d.objid::bigint;
+    end if;
+  exception when others then
+    perform pgstream._record_ddl_error(tg_tag, null, sqlstate, sqlerrm);
+  end;
 
   if not pgstream._log_is_skipped() then
     select array_agg(distinct coalesce(d.schema_name, d.object_name)) into v_schemas

@@ -2,9 +2,18 @@
 -- deadlock. So locks are polled, and given up after pgstream.lock_timeout (default 1 s).
 
 create or replace function pgstream._lock_deadline() returns timestamptz
-  language sql volatile parallel safe
-  return clock_timestamp()
-    + coalesce(nullif(current_setting('pgstream.lock_timeout', true), ''), '1s')::interval;
+  language plpgsql volatile parallel unsafe
+  set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_setting constant text := nullif(current_setting('pgstream.lock_timeout', true), '');
+begin
+  return clock_timestamp() + coalesce(v_setting, '1s')::interval;
+exception when invalid_datetime_format or datetime_field_overflow then
+  raise warning 'pgstream.lock_timeout is "%", which is no interval; using 1s', v_setting;
+  return clock_timestamp() + '1s';
+end
+$$;
 
 comment on function pgstream._lock_deadline is
   'The moment until which a lock that starts to be polled now may be polled.';

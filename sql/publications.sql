@@ -83,13 +83,15 @@ create or replace function pgstream._publication_changes()
   returns table (rel regclass, publication name, wanted boolean, must boolean)
   language sql stable parallel safe
 begin atomic
-  with wanted as (
+  with matched as materialized (
+    select w.rel, w.wants_insert, w.wants_update from pgstream._wanted_tables() w
+  ), wanted as (
     select w.rel, 'pgstream_insert'::name as publication
-    from pgstream._wanted_tables() w
+    from matched w
     where w.wants_insert
     union all
     select w.rel, 'pgstream_update'
-    from pgstream._wanted_tables() w
+    from matched w
     where w.wants_update and pgstream._has_replica_identity(w.rel)
   ), published as (
     select r.prrelid as rel, p.pubname as publication
@@ -113,6 +115,27 @@ comment on function pgstream._publication_changes is
   'What has to change for the publications to hold the wanted tables, removals first. must: the '
   'table has lost its replica identity, and its own updates would fail if it stayed.';
 
+create or replace function pgstream._unpublish_unwritable() returns void
+  language plpgsql volatile parallel unsafe security definer
+  -- definer: only the owner of a publication may change it
+  set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_usual constant text := current_setting('lock_timeout');
+  v_rel regclass;
+begin
+  for v_rel in select c.rel from pgstream._publication_changes() c where c.must loop
+    perform set_config('lock_timeout', '0', true);
+    execute format('alter publication pgstream_update drop table only %s', v_rel);
+    perform set_config('lock_timeout', v_usual, true);
+  end loop;
+end
+$$;
+
+comment on function pgstream._unpublish_unwritable is
+  'Takes tables that have lost their replica identity out of pgstream_update, however long it has '
+  'to wait: their updates would fail otherwise.';
+
 create or replace function pgstream._sync_publications(queue boolean) returns integer
   language plpgsql volatile parallel unsafe security definer
   -- definer: only the owner of a publication and of a table may publish the one in the other
@@ -122,8 +145,10 @@ declare
   v_deadline constant timestamptz := pgstream._lock_deadline();
   v_change record;
   v_locked boolean;
+  v_queue boolean := queue;
   v_count integer := 0;
 begin
+  perform pgstream._unpublish_unwritable();
   if not exists (select from pgstream._publication_changes()) then
     return 0;
   end if;
@@ -135,14 +160,13 @@ begin
         perform pgstream._refuse_locked('the publications are');
       end if;
       if not pgstream._try_lock_table(
-        v_change.rel, 'share row exclusive', queue, v_deadline) then
+        v_change.rel, 'share row exclusive', v_queue, v_deadline) then
         perform pgstream._refuse_locked(format('table %s is', v_change.rel));
       end if;
+      v_queue := false;
       execute format('alter publication %I add table only %s', v_change.publication, v_change.rel);
-    elsif v_change.must
-       or v_locked
-          and pgstream._try_lock_table(v_change.rel, 'share update exclusive', queue, v_deadline)
-    then
+    elsif v_locked
+      and pgstream._try_lock_table(v_change.rel, 'share update exclusive', false, v_deadline) then
       execute format('alter publication %I drop table only %s', v_change.publication, v_change.rel);
     else
       continue;
@@ -154,7 +178,9 @@ end
 $$;
 
 comment on function pgstream._sync_publications is
-  'Does the work of pgstream.sync_publications(). queue: whether it may wait in the lock manager.';
+  'Does the work of pgstream.sync_publications(). queue: whether it may wait in the lock manager. '
+  'It does so for the first table only: waiting for one while others wait for another of its '
+  'locks could make one of them the victim of a deadlock.';
 
 create or replace function pgstream.sync_publications() returns integer
   language sql volatile parallel unsafe
@@ -204,6 +230,10 @@ begin
     create publication pgstream_update
       with (publish = 'update, delete', publish_via_partition_root = true);
     v_created := true;
+  end if;
+  if current_setting('server_version_num')::integer >= 180000 then
+    alter publication pgstream_insert set (publish_generated_columns = 'stored');
+    alter publication pgstream_update set (publish_generated_columns = 'stored');
   end if;
   perform pgstream.sync_publications();
   return v_created;

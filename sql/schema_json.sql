@@ -59,13 +59,17 @@ comment on function pgstream._primary_key_json is
   'The names of the primary key''s columns, in the order of the key; [] when there is none.';
 
 create or replace function pgstream._schema_json(schema_name text) returns jsonb
-  language plpgsql volatile strict parallel unsafe
+  language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
 as $$
 begin
-  insert into pgstream.table_ids (oid)
-  select t.oid::bigint from pgstream._logged_tables(schema_name) t order by t.name
-  on conflict on constraint one_id_per_table do nothing;
+  insert into pgstream.table_ids as i (oid, schema_name)
+  select t.oid::bigint, _schema_json.schema_name
+  from pgstream._logged_tables(schema_name) t
+  order by t.name
+  on conflict on constraint one_id_per_table do update
+    set schema_name = excluded.schema_name
+    where i.schema_name <> excluded.schema_name;
 
   return jsonb_build_object('tables', (
     select jsonb_agg(

@@ -69,8 +69,17 @@ create or replace function pgstream._try_log_schema(schema_name text, command_ta
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_isolation constant text := current_setting('transaction_isolation');
 begin
-  perform pgstream._log_schema(schema_name);
+  if v_isolation <> 'serializable' then
+    perform pgstream._log_schema(schema_name);
+  end if;
+  if v_isolation in ('repeatable read', 'serializable') then
+    insert into pgstream.ddl_error (command_tag, schema_name, sqlstate, message)
+    values (command_tag, schema_name, '01000', format('the transaction is %s', v_isolation));
+    notify pgstream_ddl_error;
+  end if;
 exception when others then
   perform pgstream._record_ddl_error(command_tag, schema_name, sqlstate, sqlerrm);
 end
@@ -78,7 +87,9 @@ $$;
 
 comment on function pgstream._try_log_schema is
   'Logs a schema; what goes wrong becomes a row of pgstream.ddl_error and a warning, never an '
-  'error of the statement that changed the schema.';
+  'error of the statement that changed the schema. The snapshot of a REPEATABLE READ transaction '
+  'may be too old, and reading the log could make a SERIALIZABLE one fail: the runner reconciles '
+  'after these.';
 
 create or replace function pgstream._record_ddl_error(
   command_tag text, schema_name text, error_state text, message text
@@ -87,9 +98,13 @@ create or replace function pgstream._record_ddl_error(
   set search_path = pg_catalog, pg_temp
 as $$
 begin
-  insert into pgstream.ddl_error (command_tag, schema_name, sqlstate, message)
-  values (command_tag, schema_name, error_state, message);
-  notify pgstream_ddl_error;
+  begin
+    insert into pgstream.ddl_error (command_tag, schema_name, sqlstate, message)
+    values (command_tag, schema_name, error_state, message);
+    notify pgstream_ddl_error;
+  exception when others then
+    raise warning 'pgstream cannot write pgstream.ddl_error: %', sqlerrm;
+  end;
   raise warning 'pgstream could not follow %: %', command_tag, message
     using detail = 'The statement itself is not affected.',
           hint = 'select pgstream.reconcile();';
@@ -100,7 +115,7 @@ comment on function pgstream._record_ddl_error is
   'Writes a row of pgstream.ddl_error, wakes the runner and raises a warning.';
 
 create or replace function pgstream.refresh_schema(schema_to_refresh text) returns bigint
-  language plpgsql volatile strict parallel unsafe security definer
+  language plpgsql volatile parallel unsafe security definer
   -- definer: a role that may call this need not be able to write the log
   set search_path = pg_catalog, pg_temp
 as $$
@@ -121,6 +136,9 @@ as $$
 declare
   v_schema text;
 begin
+  delete from pgstream.table_ids i
+  where not exists (select from pg_class c where c.oid::bigint = i.oid);
+
   for v_schema in
     select n.nspname::text
     from pg_namespace n

@@ -1,3 +1,17 @@
+create or replace function pgstream._is_address(host text) returns boolean
+  language plpgsql immutable parallel safe
+  set search_path = pg_catalog, pg_temp
+as $$
+begin
+  return host is null or host::inet is not null;
+exception when invalid_text_representation then
+  return false;
+end
+$$;
+
+comment on function pgstream._is_address is
+  'Whether the text is an IP address; true for null.';
+
 create or replace function pgstream._check_url(url text) returns void
   language plpgsql immutable parallel safe
   set search_path = pg_catalog, pg_temp
@@ -19,8 +33,10 @@ begin
       using errcode = 'invalid_parameter_value',
             hint = 'Put credentials into headers, e.g. '
                    'headers => ''{"authorization": "Bearer ..."}''';
-  elsif v_authority !~ '^(\[[0-9A-Fa-f:.]+\]|[^]:/?#[@]+)(:[0-9]{1,5})?$'
-     or v_port is not null and v_port::integer not between 1 and 65535 then
+  elsif v_authority !~ '^(\[[0-9A-Fa-f:.]+\]|[^]:/?#[@<>\\^|%`{}"]+)(:[0-9]{1,5})?$'
+     or v_port is not null and v_port::integer not between 1 and 65535
+     or not pgstream._is_address(substring(v_authority from '^\[(.*)\]'))
+     or not pgstream._is_address(substring(v_authority from '^([0-9]+(\.[0-9]+){3})(?::|$)')) then
     raise exception 'the url has no valid host and port'
       using errcode = 'invalid_parameter_value', detail = format('url: %s', url),
             hint = 'Write it in full, e.g. https://example.com:8443/webhook';
@@ -40,7 +56,7 @@ declare
 begin
   foreach v_type in array coalesce(event_types, '{}') loop
     if v_type is null or v_type not in ('I', 'U', 'D', 'T') then
-      raise exception 'unknown event type %', coalesce(format('"%s"', v_type), 'null')
+      raise exception 'unknown event type %', coalesce(to_json(v_type)::text, 'null')
         using errcode = 'invalid_parameter_value',
               detail = format('event_types: %s', event_types),
               hint = 'Event types are I (insert), U (update), D (delete) and T (truncate); null '
@@ -183,7 +199,7 @@ begin
       'url', new.url,
       'schema', new.schema_name,
       'table', new.table_name,
-      'eventTypes', coalesce(new.event_types, '{}'),
+      'eventTypes', array(select unnest(new.event_types)),
       'headers', new.headers,
       'maxInFlight', new.max_in_flight,
       'timeoutMs', (extract(epoch from new.timeout) * 1000)::integer,

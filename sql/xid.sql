@@ -52,4 +52,4 @@ comment on function pgstream.xid is
   'A new xid; its seconds are those of the argument, by default of the transaction''s start.';
 
 comment on function pgstream.xid_encode is
-  'The xid of 12 bytes (0 to 255 each). Fails with 23514 when there are fewer.';
+  'The xid of 12 bytes (0 to 255 each). Fails with 23514 when there are fewer or more.';

@@ -114,10 +114,7 @@ export class Pipeline {
       case 'relation':
         return this.#relation(message);
       case 'type':
-        this.#typeNames.set(
-          message.oid,
-          message.schema === 'pg_catalog' ? message.name : `${message.schema}.${message.name}`,
-        );
+        this.#typeNames.set(message.oid, typeName(message.schema, message.name));
         break;
       case 'insert':
         this.#change(message.relation, { action: 'I', new: message.new }, arrival.lsn);
@@ -187,9 +184,10 @@ export class Pipeline {
     progress.commit(end);
   }
 
-  async #relation(relation: Relation): Promise<void> {
+  async #relation(message: Relation): Promise<void> {
     const { describeTable, versions } = this.#options;
-    const description = await describeTable(relation, (oid) => this.#typeNames.get(oid));
+    const description = await describeTable(message, (oid) => this.#typeNames.get(oid));
+    const relation = withPartitionIdentity(message, description.partitionIdentity);
     const plain = prepareTable(relation, description.types);
     this.#tables.set(relation.oid, {
       relation,
@@ -303,6 +301,25 @@ export class Pipeline {
     if (!this.#open) throw new Error('a change came outside a transaction');
     return this.#open;
   }
+}
+
+/** Rows of a partitioned table carry the identity of their partition. */
+function withPartitionIdentity(relation: Relation, identity: readonly string[] | null): Relation {
+  if (!identity) return relation;
+  const columns = relation.columns.map((column) => ({
+    ...column,
+    identity: column.identity && identity.includes(column.name),
+  }));
+  return { ...relation, columns };
+}
+
+/** The name of a type, or of its array type, as `format_type` prints it. */
+function typeName(schema: string, name: string): string {
+  const isArray = name.startsWith('_');
+  const parts = ['public', 'pg_catalog'].includes(schema) ? [name] : [schema, name];
+  if (isArray) parts.push(parts.pop()!.slice(1));
+  const quoted = parts.map((part) => (/^[a-z_][a-z0-9_$]*$/.test(part) ? part : `"${part}"`));
+  return quoted.join('.') + (isArray ? '[]' : '');
 }
 
 /**

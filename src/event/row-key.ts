@@ -16,7 +16,7 @@ export function rowKey(
   tuple: Tuple,
   fallback?: Tuple,
 ): number {
-  let hash = (0x811c9dc5 ^ table) | 0;
+  let hash = Math.imul(0x811c9dc5 ^ table, 0x01000193);
   for (const column of columns) {
     const source = tuple.spans[2 * column] === UNCHANGED && fallback ? fallback : tuple;
     const start = source.spans[2 * column]!;

@@ -112,6 +112,7 @@ function decodeMessage(bytes: Buffer): Message {
         xid: bytes.readUInt32BE(17),
       };
     case kind.commit:
+      if (bytes.length < 26) throw undecodable('a message is cut short');
       return {
         tag: 'commit',
         commitLsn: bytes.readBigUInt64BE(2),
@@ -131,6 +132,7 @@ function decodeMessage(bytes: Buffer): Message {
     }
     case kind.truncate: {
       const count = bytes.readUInt32BE(1);
+      if (bytes.length < 6 + 4 * count) throw undecodable('a message is cut short');
       return {
         tag: 'truncate',
         relations: Array.from({ length: count }, (_, i) => bytes.readUInt32BE(6 + 4 * i)),

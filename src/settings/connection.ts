@@ -56,6 +56,7 @@ export const sessionSettings = {
   extra_float_digits: '1',
   bytea_output: 'hex',
   search_path: 'public',
+  quote_all_identifiers: 'off',
   client_encoding: 'UTF8',
 } as const;
 

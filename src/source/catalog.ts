@@ -7,6 +7,11 @@ export interface TableDescription {
   readonly types: readonly string[];
   /** The names of the primary key's columns; empty when there is none. */
   readonly primaryKey: readonly string[];
+  /**
+   * The names of the columns that every partition logs as its identity; null where the table is not
+   * partitioned. The Relation message tells of the root, whose identity may be another one.
+   */
+  readonly partitionIdentity: readonly string[] | null;
 }
 
 /**
@@ -20,10 +25,12 @@ export async function describeTable(
 ): Promise<TableDescription> {
   const oids = relation.columns.map((column) => String(column.typeOid));
   const typmods = relation.columns.map((column) => String(column.typmod));
-  const [row] = await sql<{ types: (string | null)[]; primary_key: string[] }[]>`
+  const [row] = await sql<
+    { types: string[]; primary_key: string[]; partition_identity: string[] | null }[]
+  >`
     select
       array(
-        select nullif(format_type(t.oid, t.typmod), '???')
+        select format_type(t.oid, t.typmod)
         from unnest(${oids}::text[]::oid[], ${typmods}::text[]::integer[])
           with ordinality as t(oid, typmod, n)
         order by t.n
@@ -33,11 +40,36 @@ export async function describeTable(
         from pg_index i
         join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any(i.indkey)
         where i.indrelid = ${relation.oid}::oid and i.indisprimary
-      ) as primary_key`;
+      ) as primary_key,
+      (
+        select array(
+          select a.attname::text
+          from pg_attribute a
+          where a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
+            and not exists (
+              select from pg_partition_tree(r.oid) t
+              join pg_class leaf on leaf.oid = t.relid
+              where t.isleaf and leaf.relreplident <> 'f'
+                and not exists (
+                  select from pg_index i
+                  join pg_attribute l on l.attrelid = leaf.oid and l.attnum = any(i.indkey)
+                  where i.indrelid = leaf.oid and l.attname = a.attname
+                    and case leaf.relreplident when 'i' then i.indisreplident else i.indisprimary end
+                )
+            )
+        )
+        from pg_class r
+        where r.oid = ${relation.oid}::oid and r.relkind = 'p'
+      ) as partition_identity`;
   return {
-    types: relation.columns.map(
-      ({ typeOid }, i) => row?.types[i] ?? fallbackType(typeOid) ?? 'unknown',
-    ),
+    types: relation.columns.map(({ typeOid }, i) => {
+      const type = row?.types[i];
+      return type && type !== unknownType ? type : (fallbackType(typeOid) ?? 'unknown');
+    }),
     primaryKey: row?.primary_key ?? [],
+    partitionIdentity: row?.partition_identity ?? null,
   };
 }
+
+/** What `format_type` says of an oid that stands for no type. */
+const unknownType = '???';

@@ -6,14 +6,14 @@
 /** A value as text, SQL null, or a TOASTed one that was not touched. */
 export type Value = string | null | { readonly unchanged: true };
 
-export interface ColumnBytes {
+interface ColumnBytes {
   name: string;
   typeOid: number;
   typmod?: number;
   key?: boolean;
 }
 
-export interface RelationBytes {
+interface RelationBytes {
   oid: number;
   schema: string;
   name: string;

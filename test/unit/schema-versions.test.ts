@@ -1,0 +1,101 @@
+import { describe, expect, test } from 'vitest';
+import { SchemaVersions, type SchemaDocument } from '../../src/event/schema-versions.js';
+
+type Table = NonNullable<SchemaDocument['tables']>[number];
+type Column = Table['columns'][number];
+
+const column = (name: string, given: Partial<Column> = {}): Column => ({
+  name,
+  pgstream_id: `t1-${name}`,
+  nullable: true,
+  unique: false,
+  ...given,
+});
+
+const table = (name: string, columns: Column[], key: string[] = []): Table => ({
+  name,
+  pgstream_id: `id of ${name}`,
+  primary_key_columns: key,
+  columns,
+});
+
+function versionsOf(...tables: Table[]) {
+  const versions = new SchemaVersions();
+  versions.apply('public', 'version 1', { tables });
+  return versions;
+}
+
+describe('the version in force', () => {
+  test('gives a table its lasting ids, and those of its columns', () => {
+    const versions = versionsOf(table('orders', [column('id'), column('total')], ['id']));
+    expect(versions.find('public', 'orders')).toEqual({
+      schemaId: 'version 1',
+      tableId: 'id of orders',
+      columns: new Map([
+        ['id', 't1-id'],
+        ['total', 't1-total'],
+      ]),
+      identity: ['t1-id'],
+    });
+  });
+
+  test('is the newest one of the schema, whole: what it does not have is gone', () => {
+    const versions = versionsOf(table('orders', []), table('customers', []));
+    versions.apply('public', 'version 2', { tables: [table('orders', [column('added')])] });
+    expect(versions.find('public', 'orders')).toMatchObject({
+      schemaId: 'version 2',
+      columns: new Map([['added', 't1-added']]),
+    });
+    expect(versions.find('public', 'customers')).toBeUndefined();
+  });
+
+  test('of one schema says nothing of another', () => {
+    const versions = versionsOf(table('orders', []));
+    versions.apply('app', 'version 1 of app', { tables: [table('orders', [])] });
+    versions.apply('public', 'version 2', { tables: null });
+    expect(versions.find('public', 'orders')).toBeUndefined();
+    expect(versions.find('app', 'orders')).toMatchObject({ schemaId: 'version 1 of app' });
+    expect(versions.find('nowhere', 'orders')).toBeUndefined();
+  });
+
+  test('has names that any object has without being taken for them', () => {
+    const versions = versionsOf(table('__proto__', [column('constructor')], ['constructor']));
+    expect(versions.find('public', '__proto__')?.identity).toEqual(['t1-constructor']);
+    expect(versions.find('public', 'constructor')).toBeUndefined();
+    expect(versions.find('__proto__', 'toString')).toBeUndefined();
+  });
+
+  test('has another epoch after each change, and the same one after a look', () => {
+    const versions = new SchemaVersions();
+    const before = versions.epoch;
+    versions.apply('public', 'version 1', { tables: null });
+    const after = versions.epoch;
+    versions.find('public', 'orders');
+    expect(after).not.toBe(before);
+    expect(versions.epoch).toBe(after);
+  });
+});
+
+describe('the identity of a table', () => {
+  const unique = { unique: true, nullable: false };
+
+  test.each<[string, Column[], string[], string[] | null]>([
+    [
+      'is its primary key, in the order of the key',
+      [column('a', unique), column('b'), column('c')],
+      ['c', 'b'],
+      ['t1-c', 't1-b'],
+    ],
+    [
+      'without a primary key is the first unique column that is not nullable',
+      [column('a'), column('b', { unique: true }), column('c', unique), column('d', unique)],
+      [],
+      ['t1-c'],
+    ],
+    ['without either is null', [column('a'), column('b', { unique: true })], [], null],
+    ['of a table without columns is null', [], [], null],
+  ])('%s', (_, columns, key, identity) => {
+    const versions = versionsOf(table('orders', columns, key));
+    expect(versions.find('public', 'orders')?.identity).toEqual(identity);
+  });
+});
