@@ -50,7 +50,10 @@ declare
 begin
   loop
     begin
-      if queue then
+      if queue and not exists (
+        select from pg_locks l
+        where not l.granted and pg_backend_pid() = any (pg_blocking_pids(l.pid))
+      ) then
         perform set_config('lock_timeout', '100ms', true);
         execute format('lock table %s in %s mode', rel, lock_mode);
         perform set_config('lock_timeout', v_usual, true);
@@ -71,4 +74,5 @@ $$;
 comment on function pgstream._try_lock_table is
   'Takes a lock on a table and its partitions to the end of the transaction; false when it was '
   'not to be had before the deadline. queue: stand in the line of the lock manager, for 100 ms at '
-  'a time, since a table that is written all the time has no moment without a writer.';
+  'a time, since a table that is written all the time has no moment without a writer; not while '
+  'somebody waits for a lock of ours, who could become the victim of a deadlock.';

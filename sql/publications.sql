@@ -1,6 +1,6 @@
 -- What the slot decodes. Three publications, so that no statement of a user can fail because of us:
 --
---   pgstream_control  inserts of pgstream.schema_log and pgstream.subscription_changes
+--   pgstream_control  inserts of pgstream.schema_log, subscription_changes and ddl_error
 --   pgstream_insert   inserts and truncates of the tables that a subscription wants them of
 --   pgstream_update   updates and deletes, only of tables with a usable replica identity: Postgres
 --                     refuses a user's UPDATE or DELETE of any other published table (55000)
@@ -217,7 +217,8 @@ declare
 begin
   if not exists (select from pg_publication where pubname = 'pgstream_control') then
     create publication pgstream_control
-      for table only pgstream.schema_log, only pgstream.subscription_changes
+      for table only pgstream.schema_log, only pgstream.subscription_changes,
+        only pgstream.ddl_error
       with (publish = 'insert', publish_via_partition_root = true);
     v_created := true;
   end if;

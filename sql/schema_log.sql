@@ -78,7 +78,6 @@ begin
   if v_isolation in ('repeatable read', 'serializable') then
     insert into pgstream.ddl_error (command_tag, schema_name, sqlstate, message)
     values (command_tag, schema_name, '01000', format('the transaction is %s', v_isolation));
-    notify pgstream_ddl_error;
   end if;
 exception when others then
   perform pgstream._record_ddl_error(command_tag, schema_name, sqlstate, sqlerrm);
@@ -101,7 +100,6 @@ begin
   begin
     insert into pgstream.ddl_error (command_tag, schema_name, sqlstate, message)
     values (command_tag, schema_name, error_state, message);
-    notify pgstream_ddl_error;
   exception when others then
     raise warning 'pgstream cannot write pgstream.ddl_error: %', sqlerrm;
   end;
@@ -112,7 +110,7 @@ end
 $$;
 
 comment on function pgstream._record_ddl_error is
-  'Writes a row of pgstream.ddl_error, wakes the runner and raises a warning.';
+  'Writes a row of pgstream.ddl_error, from which the runner learns of it, and raises a warning.';
 
 create or replace function pgstream.refresh_schema(schema_to_refresh text) returns bigint
   language plpgsql volatile parallel unsafe security definer

@@ -44,6 +44,8 @@ export interface PipelineOptions {
   readonly markPassed: (changes: readonly string[], commitEnd: Lsn) => Promise<void>;
   /** Marks a version of the schema log as passed; resolves when that is durable. */
   readonly ackSchemaVersion: (id: string) => Promise<void>;
+  /** A statement was run that the schema log or the publications could not follow. */
+  readonly onDdlError: () => void;
   /** Work that a transaction waits for has failed for good. */
   readonly fail: (error: unknown) => void;
 }
@@ -209,7 +211,8 @@ export class Pipeline {
     const { schema, name } = table.relation;
     if (schema === 'pgstream' && change.new) {
       if (name === 'subscription_changes') this.#noteSubscription(open, table, change.new);
-      else this.#noteSchemaVersion(open, table, change.new);
+      else if (name === 'schema_log') this.#noteSchemaVersion(open, table, change.new);
+      else if (name === 'ddl_error') this.#options.onDdlError();
     }
     const subscriptions = this.#matches(table, change.action);
     if (subscriptions.length > 0) this.#deliver(open, table, change, lsn, subscriptions);

@@ -13,14 +13,15 @@ import type { Log } from './log.js';
 import { Pipeline } from './pipeline.js';
 import { SlotFollower } from './replication/follow.js';
 import { Progress } from './replication/progress.js';
+import { slotError } from './replication/slot-error.js';
 import { createRoutes } from './server/routes.js';
 import { startServer } from './server/server.js';
-import { databaseError } from './settings/database-error.js';
 import type { Settings } from './settings/settings.js';
 import { describeTable } from './source/catalog.js';
-import { onNotification } from './source/notifications.js';
+import { oneAtATime } from './source/one-at-a-time.js';
 import { persist } from './source/persist.js';
-import { ackSchemaVersion, reconcile } from './source/schema-log.js';
+import { reconcileWhenFree } from './source/reconcile.js';
+import { ackSchemaVersion } from './source/schema-log.js';
 import { freeSlot, openPool, openSource, slotPosition } from './source/source.js';
 import { loadState } from './source/state.js';
 import { latestSubscriptions, markPassed } from './source/subscriptions.js';
@@ -38,7 +39,7 @@ const drainMs = 20_000;
 /** Runs until the signal fires. Rejects with a PgstreamError on anything that waiting does not mend. */
 export async function run(settings: Settings, { log, signal }: RunOptions): Promise<void> {
   const source = await openSource(settings);
-  const explain = (error: unknown) => databaseError(error, source.connection);
+  const explain = (error: unknown) => slotError(error, source.connection, source.slotName);
   const failure = new AbortController();
   const fail = (error: unknown) => failure.abort(error);
   const stop = AbortSignal.any([signal, failure.signal]);
@@ -70,6 +71,7 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
     const position = await freeSlot(source, { log, signal: stop });
     const { registry, versions } = await loadState(sql, source.slotName, position);
     const progress = new Progress(position);
+    const reconcile = oneAtATime(() => keepTrying(() => reconcileWhenFree(sql, log, stop)), fail);
     const pipeline = new Pipeline({
       system: source.system,
       progress,
@@ -81,16 +83,16 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
         keepTrying(() => describeTable(sql, relation, fallback)),
       markPassed: (changes, end) => keepTrying(() => markPassed(sql, changes, end)),
       ackSchemaVersion: (id) => keepTrying(() => ackSchemaVersion(sql, id)),
+      onDdlError: () => reconcile(),
       fail,
     });
-    const listen = (channel: string, work: () => Promise<void>) =>
-      onNotification(sql, channel, () => keepTrying(work), fail);
-    await listen('pgstream_ddl_error', () => reconcile(sql));
-    await listen('pgstream_subscriptions', async () => {
-      for (const { id, definition } of await latestSubscriptions(sql)) {
+    reconcile();
+    const refresh = oneAtATime(async () => {
+      for (const { id, definition } of await keepTrying(() => latestSubscriptions(sql))) {
         dispatcher.reconfigure(id, definition);
       }
-    });
+    }, fail);
+    await sql.listen('pgstream_subscriptions', refresh, refresh);
 
     follower = new SlotFollower({
       connection: source.connection,

@@ -1,6 +1,6 @@
 /** Finds what would make an installation fail, before anything is changed. */
 import pg from 'pg';
-import { PgstreamError } from '../errors.js';
+import { exitCode, PgstreamError } from '../errors.js';
 import { pgOptions, type Connection } from '../settings/connection.js';
 
 interface Server {
@@ -87,6 +87,7 @@ export async function checkReplicationConnection(connection: Connection): Promis
     if (code !== '08P01' && code !== '42601') throw error;
     throw new PgstreamError('pooler', `replication is refused on this connection: ${message}`, {
       hint: 'Connect to Postgres itself, not to a connection pooler such as PgBouncer.',
+      exitCode: exitCode.cannotConnect,
       cause: error,
     });
   } finally {

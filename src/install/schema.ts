@@ -6,7 +6,7 @@
 import { readdir } from 'node:fs/promises';
 import { runner } from 'node-pg-migrate';
 import pg from 'pg';
-import { PgstreamError } from '../errors.js';
+import { exitCode, PgstreamError } from '../errors.js';
 import { pgOptions, type Connection } from '../settings/connection.js';
 import { databaseError } from '../settings/database-error.js';
 import { migrationsDirectory, readBundle } from './bundle.js';
@@ -119,6 +119,7 @@ export async function requireSchema(client: pg.Client): Promise<void> {
     const names = pending.map(({ name }) => name).join(', ');
     throw new PgstreamError('pending_migrations', `migrations have not been run: ${names}`, {
       hint: 'pgstream migrate up',
+      exitCode: exitCode.unhealthy,
     });
   }
 }

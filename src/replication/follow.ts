@@ -3,9 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { backoffMs } from '../delivery/backoff.js';
 import { PgstreamError, exitCode } from '../errors.js';
 import type { Log } from '../log.js';
-import { databaseError } from '../settings/database-error.js';
 import { reconnectBackoff } from '../source/persist.js';
 import { formatLsn } from './lsn.js';
+import { slotError } from './slot-error.js';
 import { openStream, type Arrival, type Stream, type StreamOptions } from './stream.js';
 
 export type FollowerState = 'starting' | 'waiting' | 'streaming' | 'reconnecting';
@@ -49,7 +49,8 @@ export class SlotFollower {
       } catch (error) {
         if (signal.aborted) return;
         failures++;
-        await this.#pause(this.#explain(error), failures, signal);
+        const { connection, slot } = this.#options;
+        await this.#pause(slotError(error, connection, slot), failures, signal);
       }
       await this.close();
       this.#options.onInterrupted();
@@ -79,25 +80,5 @@ export class SlotFollower {
     const retryInMs = backoffMs(reconnectBackoff, failures, Math.random());
     this.#options.log.warn({ reason: error.message, retryInMs }, 'not streaming; trying again');
     await sleep(retryInMs, undefined, { signal }).catch(() => undefined);
-  }
-
-  #explain(error: unknown): PgstreamError {
-    const explained = databaseError(error, this.#options.connection);
-    const { slot } = this.#options;
-    if (explained.code === '42704' && /replication slot/.test(explained.message)) {
-      return new PgstreamError('slot_missing', `replication slot "${slot}" is gone`, {
-        hint: 'What was not delivered is lost with it. pgstream init makes a new one, from now on.',
-        cause: error,
-      });
-    }
-    if (explained.code === '42704' && /publication/.test(explained.message)) {
-      return new PgstreamError('publication_missing', explained.message, {
-        hint:
-          'It was dropped, or is younger than the slot. ' +
-          'pgstream tear-down && pgstream init make both anew, from now on.',
-        cause: error,
-      });
-    }
-    return explained;
   }
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { parseEnv } from 'node:util';
-import type { PgstreamError } from '../errors.js';
+import { PgstreamError } from '../errors.js';
 import type { Environment } from './connection.js';
 import { nearest } from './nearest.js';
 import { settingNames, settingsSchema, toSettings, type Settings } from './schema.js';
@@ -41,14 +41,32 @@ function readConfigFile(path: string): Environment {
     );
   }
   try {
-    return parseEnv(readFileSync(path, 'utf8'));
+    const text = readFileSync(path, 'utf8');
+    refuseProse(path, text);
+    return parseEnv(text);
   } catch (error) {
+    if (error instanceof PgstreamError) throw error;
     throw usageError(
       'unreadable_config',
       `the configuration file ${path} cannot be read (${(error as NodeJS.ErrnoException).code})`,
       'Correct the path after -c, or the permissions of the file.',
     );
   }
+}
+
+/** Refuses a line that is no setting: parseEnv would pass over it in silence. */
+function refuseProse(path: string, text: string): void {
+  const withoutQuoted = text.replace(/(=\s*)(["'`])[\s\S]*?\2/g, (quoted) =>
+    quoted.replace(/[^\n]/g, '='),
+  );
+  const isSetting = /^\s*(#.*|(export\s+)?[\w.-]+\s*=.*)?$|^\s*=+/;
+  const line = withoutQuoted.split(/\r?\n/).findIndex((each) => !isSetting.test(each));
+  if (line < 0) return;
+  throw usageError(
+    'unreadable_config',
+    `${path}:${line + 1} is not a setting`,
+    'write one KEY=value a line, and # before a comment',
+  );
 }
 
 interface Problem {

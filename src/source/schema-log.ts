@@ -22,11 +22,3 @@ export async function loadSchemaVersions(sql: Sql): Promise<LoggedSchema[]> {
 export async function ackSchemaVersion(sql: Sql, id: string): Promise<void> {
   await sql`update pgstream.schema_log set acked = true where id = ${id} and not acked`;
 }
-
-/** Brings log and publications in step, if a statement could not be followed when it was run. */
-export async function reconcile(sql: Sql): Promise<void> {
-  await sql`
-    select r.schema_name
-    from (select from pgstream.ddl_error where reconciled_at is null limit 1) e,
-      pgstream.reconcile() r`;
-}

@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import postgres, { type Sql } from 'postgres';
 import { PgstreamError, exitCode } from '../errors.js';
-import { checkServer, inspectServer } from '../install/preflight.js';
+import { checkReplicationConnection, checkServer, inspectServer } from '../install/preflight.js';
 import { requireSchema, withClient } from '../install/schema.js';
 import { checkSlot, findSlot } from '../install/slot.js';
 import type { Log } from '../log.js';
@@ -21,6 +21,7 @@ export interface Source {
 /** Checks everything that streaming needs; throws a PgstreamError with the way out. */
 export async function openSource(settings: Settings): Promise<Source> {
   const { source: connection } = settings;
+  await withClient(connection, () => checkReplicationConnection(connection));
   const identity = await withClient(connection, async (client) => {
     const server = await inspectServer(client);
     checkServer(server);

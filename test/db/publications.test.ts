@@ -262,27 +262,29 @@ describe('subscribing to tables that others write', () => {
   });
 
   test.each([
-    ['a table that the subscription covers too', 'insert into a values (1)'],
-    ['a row that the subscriber has changed', 'update u set n = 2'],
-  ])('makes no writer the victim of a deadlock over %s', async (_, statement) => {
+    ['a table that the subscription covers too', '?', 'insert into a values (1)'],
+    ['a row that the subscriber has changed', 'b', 'update u set n = 2'],
+  ])('makes no writer the victim of a deadlock over %s', async (_, tables, statement) => {
     const { schema, own, pid } = await newSchema({ watched: false });
     await own.unsafe(
       'create table a (n int); create table b (n int); create table u as select 1 n',
     );
     const by = session(schema);
+    const [backend] = await by<{ pid: number }[]>`select pg_backend_pid() as pid`;
     await by.unsafe(`set pgstream.lock_timeout = '2500ms'`);
     await own.begin(async (writer) => {
       await writer`insert into b values (1)`;
       const subscribing = by.begin(async (subscriber) => {
         await subscriber`update u set n = 3`;
-        await subscribe(schema, '?', null, subscriber);
+        if (tables === '?') await subscriber`lock table a in share row exclusive mode`;
+        await subscribe(schema, tables, null, subscriber);
       });
       const refused = subscribing.catch((error: unknown) => error);
       await eventually(async () => {
-        const held = await sql`
-          select from pg_locks
-          where relation = ${`${schema}.a`}::regclass and mode = 'ShareRowExclusiveLock' and granted`;
-        return held.length > 0;
+        const active = await sql`
+          select from pg_stat_activity
+          where pid = ${backend!.pid} and state = 'active' and query ~ 'webhook_subscriptions'`;
+        return active.length > 0;
       });
       const writing = writer.unsafe(statement).execute();
       await stuck(pid, '1200 ms', writing);

@@ -1,0 +1,286 @@
+import http from 'node:http';
+import { text } from 'node:stream/consumers';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { startPostgres } from '../../src/embedded/start.js';
+import { createDatabase, type TestDatabase } from '../helpers/database.js';
+import { eventually } from '../helpers/poll.js';
+import { startRunner, type Runner } from '../helpers/runner.js';
+
+const token = 'a-token-of-the-test';
+let database: TestDatabase;
+let runner: Runner;
+let address: string;
+
+beforeAll(async () => {
+  database = await createDatabase();
+  ({ runner, address } = await startServer(database.url));
+});
+afterAll(async () => {
+  await runner?.kill();
+  await database?.drop();
+});
+beforeEach(async () => void (await database.sql`delete from pgstream.webhook_subscriptions`));
+
+async function startServer(url: string, env: Record<string, string> = {}) {
+  const started = startRunner(['run', '--init'], {
+    env: {
+      PGSTREAM_POSTGRES_LISTENER_URL: url,
+      PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_ADDRESS: '127.0.0.1:0',
+      PGSTREAM_LOG_LEVEL: 'debug',
+      ...env,
+    },
+  });
+  const [, listening] = await started.waitForLog(/"url":"(http:[^"]+)"/, { timeout: 30_000 });
+  await started.waitForLog(/"msg":"streaming"/, { timeout: 30_000 });
+  return { runner: started, address: listening! };
+}
+
+interface Ask {
+  method?: string;
+  body?: unknown;
+  /** Sent as it stands. */
+  raw?: string;
+  headers?: Record<string, string>;
+  at?: string;
+}
+
+async function ask(path: string, { method = 'GET', body, raw, headers = {}, at }: Ask = {}) {
+  const sent = raw ?? (body === undefined ? undefined : JSON.stringify(body));
+  const response = await fetch(`${at ?? address}${path}`, {
+    method,
+    headers: { ...(sent !== undefined && { 'content-type': 'application/json' }), ...headers },
+    ...(sent !== undefined && { body: sent }),
+  });
+  const answer = await response.text();
+  return {
+    status: response.status,
+    headers: response.headers,
+    body: (answer ? JSON.parse(answer) : undefined) as Record<string, unknown>,
+  };
+}
+
+const post = (path: string, body: unknown, more: Ask = {}) =>
+  ask(path, { method: 'POST', body, ...more });
+
+const url = 'http://localhost:9910/webhook';
+const rows = () => database.sql`
+  select url, schema_name, table_name, name, event_types, headers, max_in_flight,
+         timeout::text, inject_metadata
+  from pgstream.webhook_subscriptions order by url, schema_name, table_name, name`;
+
+describe('POST /webhooks/subscribe', () => {
+  test('makes the row that SQL would make, and answers 201 with it', async () => {
+    const answer = await post('/webhooks/subscribe', { url, event_types: ['I'] });
+    expect(answer.status).toBe(201);
+    expect(answer.headers.get('content-type')).toBe('application/json');
+    expect(answer.body).toMatchObject({ url, schema_name: '', table_name: '', event_types: ['I'] });
+    expect([...(await rows())]).toEqual([
+      {
+        url,
+        schema_name: '',
+        table_name: '',
+        name: '',
+        event_types: ['I'],
+        headers: {},
+        max_in_flight: null,
+        timeout: null,
+        inject_metadata: false,
+      },
+    ]);
+  });
+
+  test('takes every field, and keeps headers to itself', async () => {
+    const answer = await post('/webhooks/subscribe', {
+      url,
+      schema: 'public',
+      table: 'test',
+      name: 'second',
+      event_types: null,
+      headers: { authorization: 'Bearer secret' },
+      max_in_flight: 2,
+      timeout: '500 ms',
+      inject_metadata: true,
+    });
+    expect(answer.status).toBe(201);
+    expect(JSON.stringify(answer.body)).not.toContain('secret');
+    expect(await rows()).toMatchObject([
+      {
+        schema_name: 'public',
+        table_name: 'test',
+        name: 'second',
+        event_types: null,
+        headers: { authorization: 'Bearer secret' },
+        max_in_flight: 2,
+        timeout: '00:00:00.5',
+        inject_metadata: true,
+      },
+    ]);
+    expect(JSON.stringify((await ask('/webhooks')).body)).not.toContain('secret');
+    expect(runner.stderr).not.toContain('Bearer secret');
+  });
+
+  test('again changes the event types and what else is given, and nothing more', async () => {
+    await post('/webhooks/subscribe', {
+      url,
+      event_types: ['I'],
+      max_in_flight: 2,
+      headers: { a: 'b' },
+    });
+    const again = await post('/webhooks/subscribe', { url, event_types: ['D'], timeout: '2 s' });
+    expect(again.status).toBe(201);
+    expect(await rows()).toMatchObject([
+      { event_types: ['D'], max_in_flight: 2, headers: { a: 'b' }, timeout: '00:00:02' },
+    ]);
+    await post('/webhooks/subscribe', { url });
+    expect(await rows()).toMatchObject([{ event_types: null, max_in_flight: 2 }]);
+  });
+
+  test.each([
+    ['no url', { schema: 'public' }, /url/],
+    ['an unknown key', { url, tabel: 'test' }, /tabel/],
+    ['a value of the wrong type', { url, event_types: 'I' }, /event_types/],
+    ['a fraction', { url, max_in_flight: 1.5 }, /max_in_flight/],
+    ['no object', ['a'], /object/],
+    ['a bad url', { url: 'localhost:9910' }, /url/],
+    ['an unknown event type', { url, event_types: ['X'] }, /unknown event type "X"/],
+    ['a bad header', { url, headers: { a: 'b\r\nc: d' } }, /header/],
+    ['a bad timeout', { url, timeout: 'soon' }, /interval/],
+    ['a timeout out of range', { url, timeout: '1 ms' }, /timeout_is_between_10ms_and_1h/],
+    ['a system schema', { url, schema: 'pg_catalog', table: 'pg_class' }, /pg_catalog/],
+    ['a NUL', { url: 'http://localhost/\u0000' }, /./],
+  ])('answers 400 to %s, and changes nothing', async (_, body, message) => {
+    const answer = await post('/webhooks/subscribe', body);
+    expect(answer).toMatchObject({
+      status: 400,
+      body: { message: expect.stringMatching(message) },
+    });
+    expect(JSON.stringify(answer.body)).not.toMatch(/\.[jt]s:\d|node_modules/);
+    expect(await rows()).toHaveLength(0);
+  });
+
+  test.each([
+    ['broken JSON', '{"url": ', { 'content-type': 'application/json' }],
+    ['nothing', '', { 'content-type': 'application/json' }],
+    ['a form', 'url=x', { 'content-type': 'application/x-www-form-urlencoded' }],
+  ])('answers 400 to %s', async (_, raw, headers) => {
+    const answer = await ask('/webhooks/subscribe', { method: 'POST', raw, headers });
+    expect(answer).toMatchObject({
+      status: 400,
+      body: { message: expect.stringContaining('JSON') },
+    });
+  });
+
+  test('answers 413 to a body over 64 KiB, and goes on', async () => {
+    const answer = await new Promise<number | undefined>((resolve, reject) => {
+      const headers = { 'content-type': 'application/json' };
+      const request = http.request(`${address}/webhooks/subscribe`, { method: 'POST', headers });
+      request.on('response', (response) => {
+        void text(response).then(() => resolve(response.statusCode), reject);
+      });
+      request.on('error', reject);
+      request.end(JSON.stringify({ url: `http://localhost/${'x'.repeat(70_000)}` }));
+    });
+    expect(answer).toBe(413);
+    expect((await ask('/health')).status).toBe(200);
+  });
+});
+
+describe('POST /webhooks/unsubscribe', () => {
+  test('deletes exactly the row of this url, schema, table and name', async () => {
+    const exact = { url, schema: 'public', table: 'test' };
+    for (const row of [exact, { ...exact, name: 'n' }, { url }, { ...exact, table: '' }]) {
+      await post('/webhooks/subscribe', row);
+    }
+    const answer = await post('/webhooks/unsubscribe', { ...exact, event_types: ['I'] });
+    expect(answer).toMatchObject({ status: 200, body: { deleted: 1 } });
+    expect(await rows()).toHaveLength(3);
+    const again = await post('/webhooks/unsubscribe', exact);
+    expect(again).toMatchObject({ status: 200, body: { deleted: 0 } });
+  });
+
+  test('answers 400 to an unknown key', async () => {
+    expect((await post('/webhooks/unsubscribe', { url, tabel: 'x' })).status).toBe(400);
+  });
+});
+
+test('GET /webhooks lists the subscriptions in the order of their making', async () => {
+  expect((await ask('/webhooks')).body).toEqual([]);
+  await post('/webhooks/subscribe', { url, name: 'b' });
+  await post('/webhooks/subscribe', { url, name: 'a' });
+  const { status, body } = await ask('/webhooks');
+  expect(status).toBe(200);
+  expect(body).toMatchObject([{ name: 'b', id: expect.any(Number) }, { name: 'a' }]);
+});
+
+test('health, readiness and status tell how the runner does', async () => {
+  expect(await ask('/health')).toMatchObject({ status: 200, body: { status: 'ok' } });
+  expect(await ask('/ready')).toMatchObject({ status: 200, body: { state: 'streaming' } });
+  expect(await ask('/status?verbose')).toMatchObject({
+    status: 200,
+    body: { state: 'streaming', slot: `pgstream_${database.name}_slot`, pending: 0 },
+  });
+});
+
+test.each([
+  ['GET', '/webhooks/subscribe', 405, 'POST'],
+  ['DELETE', '/webhooks', 405, 'GET'],
+  ['POST', '/health', 405, 'GET'],
+  ['GET', '/', 404, null],
+  ['POST', '/webhooks/subscribe/', 404, null],
+])('%s %s is a %i', async (method, path, status, allow) => {
+  const answer = await ask(path, { method });
+  expect(answer.status).toBe(status);
+  expect(answer.headers.get('allow')).toBe(allow);
+});
+
+test('a token is asked for everywhere but for health and readiness', async () => {
+  const other = await createDatabase();
+  const guarded = await startServer(other.url, {
+    PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_TOKEN: token,
+  });
+  const at = guarded.address;
+  const status = async (path: string, authorization?: string, method = 'GET') =>
+    (await ask(path, { at, method, headers: authorization ? { authorization } : {} })).status;
+
+  for (const path of ['/webhooks', '/status']) {
+    expect(await status(path)).toBe(401);
+    expect(await status(path, `Bearer ${token}x`)).toBe(401);
+    expect(await status(path, `Basic ${btoa(`user:${token}`)}`)).toBe(401);
+    expect(await status(path, `Bearer ${token}`)).toBe(200);
+  }
+  expect(await status('/webhooks/subscribe', undefined, 'POST')).toBe(401);
+  expect((await post('/webhooks/subscribe', { url }, { at })).body).toMatchObject({
+    hint: expect.stringContaining('Bearer'),
+  });
+  expect(await status('/health')).toBe(200);
+  expect(await status('/ready')).toBe(200);
+  expect(guarded.runner.stderr).not.toContain(token);
+  await guarded.runner.kill();
+  await other.drop();
+});
+
+test('while the database is stopped the server answers 503, and recovers', async () => {
+  const postgres = await startPostgres();
+  onTestFinished(() => postgres.stop('immediate'));
+  const { address: at } = await startServer(postgres.url);
+  await postgres.crash();
+  await eventually(async () => {
+    expect(await ask('/ready', { at })).toMatchObject({
+      status: 503,
+      body: { state: 'reconnecting' },
+    });
+  });
+  expect((await ask('/health', { at })).status).toBe(200);
+  expect((await ask('/status', { at })).status).toBe(200);
+  expect(await ask('/webhooks', { at })).toMatchObject({
+    status: 503,
+    body: { message: expect.stringMatching(/cannot connect|lost the connection/) },
+  });
+  expect((await post('/webhooks/subscribe', { url }, { at })).status).toBe(503);
+  expect((await post('/webhooks/subscribe', { url: 1 }, { at })).status).toBe(400);
+  await postgres.restart();
+  await eventually(async () => expect((await ask('/ready', { at })).status).toBe(200), {
+    timeout: 30_000,
+  });
+  expect((await post('/webhooks/subscribe', { url }, { at })).status).toBe(201);
+});
