@@ -12,6 +12,9 @@ begin
     perform pgstream._record_ddl_error(command_tag, null, sqlstate, sqlerrm);
   end;
   begin
+    if not pgstream._try_lock('membership', shared => true) then
+      perform pgstream._refuse_locked('the set of subscriptions and tables is');
+    end if;
     perform pgstream._sync_publications(queue => false);
   exception when others then
     perform pgstream._record_ddl_error(command_tag, null, sqlstate, sqlerrm);

@@ -18,14 +18,21 @@ $$;
 comment on function pgstream._lock_deadline is
   'The moment until which a lock that starts to be polled now may be polled.';
 
-create or replace function pgstream._try_lock(what text) returns boolean
+create or replace function pgstream._try_lock(what text, shared boolean default false)
+  returns boolean
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_deadline constant timestamptz := pgstream._lock_deadline();
+  v_key constant bigint := hashtextextended(format('pgstream.%s', what), 0);
 begin
-  while not pg_try_advisory_xact_lock(hashtextextended(format('pgstream.%s', what), 0)) loop
+  loop
+    if shared then
+      exit when pg_try_advisory_xact_lock_shared(v_key);
+    else
+      exit when pg_try_advisory_xact_lock(v_key);
+    end if;
     if clock_timestamp() >= v_deadline then
       return false;
     end if;

@@ -8,6 +8,9 @@
 -- A publication must be older than the slot that reads it and is never dropped while one does:
 -- decoding looks it up as of the change's place in the log.
 --
+-- Transactions that change subscriptions and transactions that make tables do not see each other
+-- before they commit. So the former hold the lock "membership", and the latter a share of it.
+--
 -- Membership is judged where a change was written, not where it was committed. So a table is added
 -- under a lock that its writers conflict with, held until the adding transaction commits: whatever
 -- commits afterwards was written afterwards, and is decoded whole.

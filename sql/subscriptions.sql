@@ -220,13 +220,24 @@ create or replace function pgstream._publish_subscribed_tables() returns trigger
   set search_path = pg_catalog, pg_temp
 as $$
 begin
-  perform pgstream.sync_publications();
+  if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+    raise exception 'subscriptions cannot be changed in a % transaction',
+      upper(current_setting('transaction_isolation'))
+      using errcode = 'feature_not_supported',
+            detail = 'It does not see which tables others have published or made since it began.',
+            hint = 'begin isolation level read committed;';
+  elsif pgstream._try_lock('membership') then
+    perform pgstream.sync_publications();
+  elsif tg_op not in ('DELETE', 'TRUNCATE') then
+    perform pgstream._refuse_locked('the set of subscriptions and tables is');
+  end if;
   return null;
 end
 $$;
 
 comment on function pgstream._publish_subscribed_tables is
-  'Trigger: publishes what the subscriptions can match, in the transaction that changes them.';
+  'Trigger: publishes what the subscriptions can match, in the transaction that changes them. '
+  'Tables that nobody wants any more may stay published until the next change.';
 
 create or replace trigger check_subscription
   before insert or update on pgstream.webhook_subscriptions

@@ -67,6 +67,11 @@ interface Table {
   readonly description: TableDescription;
   /** The columns that tell one row from another; none where nothing does. */
   readonly keyColumns: readonly number[];
+  /**
+   * Where these have changed: the subscriptions whose events wait no longer for all of the table's
+   * earlier ones, which went by other keys. Undefined where they have not.
+   */
+  readonly beyondChange: Set<number> | undefined;
   readonly plain: EventTable;
   injected: EventTable;
   injectedEpoch: number;
@@ -191,10 +196,16 @@ export class Pipeline {
     const description = await describeTable(message, (oid) => this.#typeNames.get(oid));
     const relation = withPartitionIdentity(message, description.partitionIdentity);
     const plain = prepareTable(relation, description.types);
+    const columns = keyColumns(relation, description.primaryKey);
+    const before = this.#tables.get(relation.oid);
+    const isSame =
+      before &&
+      String(nameColumns(before)) === String(nameColumns({ relation, keyColumns: columns }));
     this.#tables.set(relation.oid, {
       relation,
       description,
-      keyColumns: keyColumns(relation, description.primaryKey),
+      keyColumns: columns,
+      beyondChange: isSame ? before.beyondChange : before && new Set(),
       plain,
       injected: plain,
       injectedEpoch: versions.epoch - 1,
@@ -260,7 +271,7 @@ export class Pipeline {
         failures: 0,
         table: table.relation.oid,
         keys,
-        barrier: change.action === 'T',
+        barrier: change.action === 'T' || isFirstBeyondChange(table, subscription.id),
         waitsFor: 0,
         followers: [],
       };
@@ -339,6 +350,15 @@ function keyColumns(relation: Relation, primaryKey: readonly string[]): number[]
     return columns.filter((i) => primaryKey.includes(relation.columns[i]!.name));
   }
   return columns.filter((i) => relation.columns[i]!.identity);
+}
+
+const nameColumns = ({ relation, keyColumns }: Pick<Table, 'relation' | 'keyColumns'>) =>
+  keyColumns.map((i) => relation.columns[i]!.name);
+
+function isFirstBeyondChange({ beyondChange }: Table, subscription: number): boolean {
+  if (!beyondChange || beyondChange.has(subscription)) return false;
+  beyondChange.add(subscription);
+  return true;
 }
 
 function keysOf(table: Table, change: Change): number[] {

@@ -63,6 +63,8 @@ export function init(options: InitOptions): Promise<void> {
       } else {
         onStep(`creating replication slot "${name}"; this waits for open transactions to end`);
         await createSlot(client, name);
+        // Subscriptions of transactions that were open until now have been committed.
+        await client.query('select pgstream.sync_publications()');
       }
     } catch (error) {
       if (fresh && options.parts === 'all') await removeSchema(client);

@@ -57,6 +57,7 @@ export const sessionSettings = {
   bytea_output: 'hex',
   search_path: 'public',
   quote_all_identifiers: 'off',
+  default_transaction_isolation: 'read committed',
   client_encoding: 'UTF8',
 } as const;
 
@@ -188,7 +189,9 @@ const passwordFromFile = ({ host, port, user, database = user }: Connection) =>
 /** Options for `pg`, with the session pinned to `sessionSettings`. */
 export function pgOptions(connection: Connection): ClientConfig {
   const { host, port, user, password, database = user, ssl } = connection;
-  const settings = Object.entries(sessionSettings).map(([name, value]) => `-c ${name}=${value}`);
+  const settings = Object.entries(sessionSettings).map(
+    ([name, value]) => `-c ${name}=${value.replaceAll(' ', '\\ ')}`,
+  );
   return {
     host,
     port,

@@ -268,7 +268,7 @@ describe('the options of a driver', () => {
       ssl: false,
     });
     for (const [name, value] of Object.entries(sessionSettings)) {
-      expect(options.options).toContain(`-c ${name}=${value}`);
+      expect(options.options).toContain(`-c ${name}=${value.replace(' ', '\\ ')}`);
     }
   });
 
