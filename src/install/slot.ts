@@ -2,7 +2,7 @@
 import type pg from 'pg';
 import { PgstreamError } from '../errors.js';
 
-export const outputPlugin = 'pgoutput';
+const outputPlugin = 'pgoutput';
 
 export interface Slot {
   readonly plugin: string | null;
