@@ -1,0 +1,71 @@
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createDatabase, type TestDatabase } from '../helpers/database.js';
+import { startDelivery, type Delivery } from '../helpers/delivery.js';
+
+let database: TestDatabase;
+let delivery: Delivery;
+
+beforeAll(async () => {
+  database = await createDatabase();
+  delivery = await startDelivery(database);
+});
+
+afterAll(async () => {
+  await delivery.stop();
+  await database.drop();
+});
+
+interface Event {
+  action: string;
+  table: string;
+  columns: { name: string; value: unknown }[] | null;
+  identity: { name: string; value: unknown }[] | null;
+}
+
+/** Action, columns and identity of the events of a table, as short texts. */
+async function eventsOf(table: string): Promise<string[]> {
+  const cells = (of: Event['columns']) =>
+    of?.map(({ name, value }) => `${name}=${String(value)}`).join(',') ?? 'none';
+  return (await delivery.bodies())
+    .map((body) => (JSON.parse(body) as { Data: Event }).Data)
+    .filter((event) => event.table === table)
+    .map(({ action, columns, identity }) => `${action} ${cells(columns)} | ${cells(identity)}`);
+}
+
+test('a partition logs its own identity, whatever that of the partitioned table is', async () => {
+  const { sql } = database;
+  await sql.unsafe(`
+    create table p (id integer primary key, v integer, t text) partition by range (id);
+    create table p1 partition of p for values from (0) to (100);
+    create table p2 partition of p for values from (100) to (200);
+    alter table p replica identity full;
+  `);
+  await sql`insert into p values (1, 10, 'a')`;
+  await sql`update p set v = 11 where id = 1`;
+  await sql`update p set id = 2 where id = 1`;
+  await sql`delete from p where id = 2`;
+  expect(await eventsOf('p')).toEqual([
+    'I id=1,v=10,t=a | none',
+    'U id=1,v=11,t=a | id=1',
+    'U id=2,v=11,t=a | id=1',
+    'D none | id=2',
+  ]);
+});
+
+test('a row that moves between partitions is deleted and inserted under one name, in order', async () => {
+  const { sql } = database;
+  await sql.unsafe(`
+    create table q (id integer primary key, v integer) partition by range (id);
+    create table q1 partition of q for values from (0) to (100);
+    create table q2 partition of q for values from (100) to (200);
+  `);
+  await sql`insert into q values (1, 10)`;
+  await sql`update q set id = 101 where id = 1`;
+  await sql`truncate q`;
+  expect(await eventsOf('q')).toEqual([
+    'I id=1,v=10 | none',
+    'D none | id=1',
+    'I id=101,v=10 | none',
+    'T none | none',
+  ]);
+});
