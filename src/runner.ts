@@ -47,7 +47,7 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
 
   let follower: SlotFollower | undefined;
   const sql = openPool(source.connection, () => void follower?.close());
-  const transport = createHttpTransport();
+  const transport = createHttpTransport(settings.addresses);
   const dispatcher = new Dispatcher({
     transport,
     defaultMaxInFlight: settings.workerCount ?? 32,

@@ -10,6 +10,7 @@ import { backoffMs } from './backoff.js';
 import type { Answer, Transport } from './http.js';
 import { Lanes, type Place } from './lanes.js';
 import { Queue } from './queue.js';
+import { retryAfterMs } from './retry-after.js';
 
 /** An event on its way to a subscription. */
 export interface Delivery extends Place {
@@ -182,7 +183,8 @@ export class Dispatcher {
     }
     if (delivery.failures === 0) endpoint.failing++;
     delivery.failures++;
-    const retryInMs = backoffMs(retry, delivery.failures, Math.random());
+    const asked = 'status' in answer ? retryAfterMs(answer.retryAfter, Date.now()) : undefined;
+    const retryInMs = Math.max(asked ?? 0, backoffMs(retry, delivery.failures, Math.random()));
     const reason = 'status' in answer ? `HTTP status ${answer.status}` : reasonOf(answer.error);
     this.#options.log[endpoint.failing === 1 && delivery.failures === 1 ? 'warn' : 'debug'](
       { ...describe(endpoint), id: delivery.id, reason, attempt: delivery.failures, retryInMs },

@@ -1,5 +1,8 @@
 /** Sends one webhook: a POST whose answer is read to its end, or to a bound. */
-import { Agent } from 'undici';
+import type { Dispatcher } from 'undici';
+import { guardedConnector, systemLookup, type Lookup } from './address-guard.js';
+import type { AddressPolicy } from './address-policy.js';
+import { Connections, type Connection } from './connections.js';
 
 export interface WebhookRequest {
   readonly url: string;
@@ -9,8 +12,9 @@ export interface WebhookRequest {
   readonly timeoutMs: number;
 }
 
-/** The HTTP status of the answer, or why there was none. */
-export type Answer = { readonly status: number } | { readonly error: Error };
+/** The HTTP status of the answer, and its `retry-after` as it came; or why there was none. */
+export type Answer =
+  { readonly status: number; readonly retryAfter?: string } | { readonly error: Error };
 
 /** What a URL scheme stands for. `answered` is called exactly once, never before `send` returns. */
 export interface Transport {
@@ -18,77 +22,95 @@ export interface Transport {
   close(): Promise<void>;
 }
 
-/** An answer longer than this is cut off; its status counts all the same. */
+export interface HttpTransportOptions extends AddressPolicy {
+  /** The resolver of the system when absent. */
+  readonly lookup?: Lookup;
+}
+
+/** An answer longer than this, headers and all, is cut off; its status counts all the same. */
 const mostAnswerBytes = 64 * 1024;
 
-export function createHttpTransport(): Transport {
-  const agent = new Agent({
-    pipelining: 1,
-    keepAliveTimeout: 60_000,
-    // One deadline for the whole attempt stands in for these.
-    headersTimeout: 0,
-    bodyTimeout: 0,
-    connect: { timeout: 0 },
-  });
+/**
+ * The transport of `http:` and `https:`. Follows no redirect, decompresses nothing, knows no proxy,
+ * and connects to no address that the policy forbids.
+ */
+export function createHttpTransport({
+  lookup = systemLookup,
+  ...policy
+}: HttpTransportOptions): Transport {
+  const connections = new Connections(guardedConnector(policy, lookup));
   return {
-    send: (request, answered) => send(agent, request, answered),
-    close: () => agent.destroy(),
+    send: (request, answered) => send(connections, request, answered),
+    close: () => connections.close(),
   };
 }
 
-function send(agent: Agent, request: WebhookRequest, answered: (answer: Answer) => void): void {
+function send(
+  connections: Connections,
+  request: WebhookRequest,
+  answered: (answer: Answer) => void,
+): void {
   let url: URL;
+  let connection: Connection;
   try {
     url = new URL(request.url);
+    connection = connections.take(url.origin);
   } catch (error) {
     queueMicrotask(() => answered({ error: error as Error }));
     return;
   }
 
-  let abort: ((reason: Error) => void) | undefined;
-  let status = 0;
-  let answerBytes = 0;
+  let answer: Answer | undefined;
+  let sending = true;
   let settled = false;
-  const settle = (answer: Answer) => {
+  const settle = (final: Answer, reusable: boolean) => {
     if (settled) return;
     settled = true;
     clearTimeout(deadline);
-    answered(answer);
+    if (reusable) connections.giveBack(connection);
+    else void connections.discard(connection);
+    if (sending) queueMicrotask(() => answered(final));
+    else answered(final);
   };
   const deadline = setTimeout(() => {
-    const error = new Error(`no complete answer within ${request.timeoutMs} ms`);
-    settle({ error });
-    abort?.(error);
+    settle({ error: new Error(`no complete answer within ${request.timeoutMs} ms`) }, false);
   }, request.timeoutMs);
 
-  agent.dispatch(
-    {
-      origin: url.origin,
-      path: url.pathname + url.search,
-      method: 'POST',
-      headers: request.headers,
-      body: request.body,
+  const options = {
+    path: url.pathname + url.search,
+    method: 'POST' as const,
+    headers: request.headers,
+    body: request.body,
+  };
+  const handler: Dispatcher.DispatchHandler = {
+    onRequestStart() {
+      const socket = connection.socket!;
+      const most = socket.bytesRead + mostAnswerBytes;
+      connection.onRead = () => {
+        if (socket.bytesRead <= most) return;
+        settle(answer ?? { error: new Error('the answer is too long') }, false);
+      };
     },
-    {
-      onRequestStart(controller) {
-        abort = (reason) => controller.abort(reason);
-        if (settled) abort(new Error('the attempt is over'));
-      },
-      onResponseStart(_controller, statusCode) {
-        status = statusCode;
-      },
-      onResponseData(controller, chunk) {
-        answerBytes += chunk.length;
-        if (answerBytes <= mostAnswerBytes) return;
-        settle({ status });
-        controller.abort(new Error('the answer is too long'));
-      },
-      onResponseEnd() {
-        settle({ status });
-      },
-      onResponseError(_controller, error) {
-        settle({ error });
-      },
+    onResponseStart(_controller, status, headers) {
+      if (status < 200) return;
+      const [retryAfter] = [headers['retry-after']].flat();
+      answer = { status, ...(retryAfter !== undefined && { retryAfter }) };
     },
-  );
+    onResponseEnd() {
+      // An endpoint that answers without reading what it was sent would let it pile up.
+      settle(answer!, connection.socket!.writableLength === 0);
+    },
+    onResponseError(_controller, error) {
+      // Endpoints may close a connection just when it is used again; a new one shows what is true.
+      if (settled || answer || !connection.wasUsed || connections.isClosed) {
+        settle({ error }, false);
+        return;
+      }
+      void connections.discard(connection);
+      connection = connections.create(url.origin);
+      connection.client.dispatch(options, handler);
+    },
+  };
+  connection.client.dispatch(options, handler);
+  sending = false;
 }

@@ -3,6 +3,7 @@ import { PgstreamError } from '../errors.js';
 import { logLevels, type LogLevel } from '../log.js';
 import { resolveConnection, type Connection, type Environment } from './connection.js';
 import { parseDuration } from './duration.js';
+import { parseNetworks, type Network } from './networks.js';
 import { parseServerAddress, type ServerAddress } from './server-address.js';
 import { parseSize } from './size.js';
 import { parseSlotName } from './slot-name.js';
@@ -22,6 +23,12 @@ export interface Settings {
   /** Requests in flight of a subscription that does not say, if not the usual number. */
   workerCount: number | undefined;
   clientTimeout: number;
+  /** Where webhooks may go. */
+  addresses: {
+    denyPrivateNetworks: boolean;
+    /** Allowed whatever else is refused. */
+    allowedNetworks: readonly Network[];
+  };
   server: {
     address: ServerAddress;
     readTimeout: number;
@@ -72,6 +79,8 @@ export const settingsSchema = (env: Environment) =>
       .transform(Number)
       .optional(),
     PGSTREAM_WEBHOOK_NOTIFIER_CLIENT_TIMEOUT: interval.default(10_000),
+    PGSTREAM_WEBHOOK_DENY_PRIVATE_NETWORKS: z.stringbool('must be true or false').default(false),
+    PGSTREAM_WEBHOOK_ALLOWED_NETWORKS: text(parseNetworks).default([]),
     PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_ADDRESS: text(parseServerAddress).default({
       host: '127.0.0.1',
       port: 9900,
@@ -98,6 +107,10 @@ export const toSettings = (parsed: ParsedSettings): Settings => ({
   maxQueueBytes: parsed.PGSTREAM_WEBHOOK_NOTIFIER_MAX_QUEUE_BYTES,
   workerCount: parsed.PGSTREAM_WEBHOOK_NOTIFIER_WORKER_COUNT,
   clientTimeout: parsed.PGSTREAM_WEBHOOK_NOTIFIER_CLIENT_TIMEOUT,
+  addresses: {
+    denyPrivateNetworks: parsed.PGSTREAM_WEBHOOK_DENY_PRIVATE_NETWORKS,
+    allowedNetworks: parsed.PGSTREAM_WEBHOOK_ALLOWED_NETWORKS,
+  },
   server: {
     address: parsed.PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_ADDRESS,
     readTimeout: parsed.PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_READ_TIMEOUT,
