@@ -109,8 +109,8 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
       for (const arrival of arrivals) {
         const wait = pipeline.take(arrival);
         if (wait) await wait;
+        if (dispatcher.isFull) await dispatcher.room(stop);
       }
-      await dispatcher.room(stop);
     }
     await dispatcher.drain(AbortSignal.timeout(drainMs));
     failure.signal.throwIfAborted();

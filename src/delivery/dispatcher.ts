@@ -25,7 +25,7 @@ export interface DispatcherOptions {
   readonly transport: Transport;
   readonly defaultMaxInFlight: number;
   readonly defaultTimeoutMs: number;
-  /** Above this many bytes of undelivered bodies, `room` waits. */
+  /** Above this many bytes of undelivered events, `room` waits. */
   readonly maxQueueBytes: number;
   readonly log: Log;
 }
@@ -38,6 +38,11 @@ interface Endpoint {
   pending: number;
   failing: number;
 }
+
+/** What a delivery takes beside its body: its place in the order, its headers, its request. */
+const overheadBytes = 3 * 1024;
+
+const memoryOf = ({ body }: Delivery) => body.length + overheadBytes;
 
 const retry = { firstMs: 1_000, mostMs: 60_000 };
 
@@ -73,7 +78,7 @@ export class Dispatcher {
     const endpoint = this.#endpoint(subscription);
     delivery.transaction.hold();
     endpoint.pending++;
-    this.#queuedBytes += delivery.body.length;
+    this.#queuedBytes += memoryOf(delivery);
     if (endpoint.lanes.add(delivery)) {
       endpoint.ready.push(delivery);
       this.#pump(endpoint);
@@ -92,9 +97,14 @@ export class Dispatcher {
     this.#pump(endpoint);
   }
 
+  /** Whether so much is undelivered that no more should be taken over. */
+  get isFull(): boolean {
+    return this.#queuedBytes > this.#options.maxQueueBytes;
+  }
+
   /** Resolves when there is room for more events, or when the signal fires. */
   async room(signal: AbortSignal): Promise<void> {
-    while (this.#queuedBytes > this.#options.maxQueueBytes && !signal.aborted) {
+    while (this.isFull && !signal.aborted) {
       await this.#change(signal);
     }
   }
@@ -170,7 +180,7 @@ export class Dispatcher {
       this.#options.log.info(describe(endpoint), 'the endpoint accepts events again');
     }
     endpoint.pending--;
-    this.#queuedBytes -= delivery.body.length;
+    this.#queuedBytes -= memoryOf(delivery);
     for (const next of endpoint.lanes.done(delivery)) endpoint.ready.push(next);
     if (endpoint.pending === 0) this.#endpoints.delete(endpoint.subscription.id);
     delivery.transaction.release();

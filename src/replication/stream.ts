@@ -39,7 +39,9 @@ interface CopyConnection {
 }
 
 const highWaterBytes = 4 * 1024 * 1024;
-const feedbackEveryMs = 1_000;
+/** What a message takes in memory beside its bytes. */
+const overheadBytes = 256;
+const feedbackEveryMs = 500;
 
 const tag = { data: 0x77, keepalive: 0x6b, status: 0x72 } as const;
 
@@ -167,7 +169,7 @@ export class Stream {
       // `pg` uses the memory behind `chunk` again as soon as this returns.
       const payload = Buffer.from(chunk.subarray(dataHeader));
       this.#arrived.push({ tag: 'data', lsn: chunk.readBigUInt64BE(1), payload });
-      this.#arrivedBytes += chunk.length;
+      this.#arrivedBytes += chunk.length + overheadBytes;
       if (this.#arrivedBytes > highWaterBytes && !this.#paused) {
         this.#paused = true;
         this.#wire.stream.pause();
@@ -180,9 +182,14 @@ export class Stream {
   }
 
   #tick(): void {
+    if (this.#paused) {
+      // Requests for a reply are not seen now, so every one of them is answered in advance.
+      this.#sendStatus(false);
+      return;
+    }
     const now = performance.now();
     const step = nextFeedback({
-      silentMs: this.#paused ? 0 : now - this.#lastReceivedAt,
+      silentMs: now - this.#lastReceivedAt,
       sinceSentMs: now - this.#lastSentAt,
       news: this.#options.confirmed() !== this.#lastSent,
     });

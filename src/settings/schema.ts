@@ -72,7 +72,7 @@ export const settingsSchema = (env: Environment) =>
     PGSTREAM_WEBHOOK_SUBSCRIPTION_STORE_CACHE_REFRESH_INTERVAL: interval.default(60_000),
     PGSTREAM_WEBHOOK_NOTIFIER_MAX_QUEUE_BYTES: text(parseSize)
       .pipe(z.number().positive('must be more than 0'))
-      .default(64 * 1024 ** 2),
+      .default(32 * 1024 ** 2),
     PGSTREAM_WEBHOOK_NOTIFIER_WORKER_COUNT: z
       .string()
       .regex(/^[1-9]\d{0,5}$/, 'must be a whole number from 1')

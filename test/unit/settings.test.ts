@@ -30,7 +30,7 @@ describe('without any setting', () => {
       store: undefined,
       storeCacheEnabled: true,
       storeRefreshInterval: 60_000,
-      maxQueueBytes: 67_108_864,
+      maxQueueBytes: 33_554_432,
       workerCount: undefined,
       clientTimeout: 10_000,
       server: {
