@@ -12,10 +12,12 @@
  */
 import type { Delivery, Dispatcher } from './delivery/dispatcher.js';
 import { encodeEvent, type Action, type Change } from './event/encode.js';
+import { keyColumns, withPartitionIdentity } from './event/identity.js';
 import { JsonWriter } from './event/json-writer.js';
 import { rowKey } from './event/row-key.js';
 import type { SchemaDocument, SchemaVersions } from './event/schema-versions.js';
 import { prepareTable, type EventTable } from './event/table.js';
+import { typeName } from './event/type-name.js';
 import { webhookId } from './event/webhook-id.js';
 import { PgstreamError } from './errors.js';
 import { formatLsn, type Lsn } from './replication/lsn.js';
@@ -315,41 +317,6 @@ export class Pipeline {
     if (!this.#open) throw new Error('a change came outside a transaction');
     return this.#open;
   }
-}
-
-/** Rows of a partitioned table carry the identity of their partition. */
-function withPartitionIdentity(relation: Relation, identity: readonly string[] | null): Relation {
-  if (!identity) return relation;
-  const columns = relation.columns.map((column) => ({
-    ...column,
-    identity: column.identity && identity.includes(column.name),
-  }));
-  return { ...relation, columns };
-}
-
-/** The name of a type, or of its array type, as `format_type` prints it. */
-function typeName(schema: string, name: string): string {
-  const isArray = name.startsWith('_');
-  const parts = ['public', 'pg_catalog'].includes(schema) ? [name] : [schema, name];
-  if (isArray) parts.push(parts.pop()!.slice(1));
-  const quoted = parts.map((part) => (/^[a-z_][a-z0-9_$]*$/.test(part) ? part : `"${part}"`));
-  return quoted.join('.') + (isArray ? '[]' : '');
-}
-
-/**
- * The columns that tell one row from another: those of the replica identity, or with REPLICA IDENTITY
- * FULL those of the primary key if there is one. Versions of one schema count as one row, so that
- * they arrive in order.
- */
-function keyColumns(relation: Relation, primaryKey: readonly string[]): number[] {
-  const columns = [...relation.columns.keys()];
-  if (relation.schema === 'pgstream') {
-    return columns.filter((i) => relation.columns[i]!.name === 'schema_name');
-  }
-  if (relation.replicaIdentity === 'f' && primaryKey.length > 0) {
-    return columns.filter((i) => primaryKey.includes(relation.columns[i]!.name));
-  }
-  return columns.filter((i) => relation.columns[i]!.identity);
 }
 
 const nameColumns = ({ relation, keyColumns }: Pick<Table, 'relation' | 'keyColumns'>) =>
