@@ -20,7 +20,7 @@ import type { Settings } from './settings/settings.js';
 import { describeTable } from './source/catalog.js';
 import { oneAtATime } from './source/one-at-a-time.js';
 import { persist } from './source/persist.js';
-import { reconcileWhenFree } from './source/reconcile.js';
+import { reconcileSchemas, reconcileWhenFree } from './source/reconcile.js';
 import { ackSchemaVersion } from './source/schema-log.js';
 import { freeSlot, openPool, openSource, slotPosition } from './source/source.js';
 import { loadState } from './source/state.js';
@@ -36,6 +36,9 @@ export interface RunOptions {
 /** How long a stop waits for endpoints that have not answered yet. */
 const drainMs = 20_000;
 
+/** How often subscriptions are looked up while events of theirs are not accepted. */
+const refreshMs = 2_000;
+
 /** Runs until the signal fires. Rejects with a PgstreamError on anything that waiting does not mend. */
 export async function run(settings: Settings, { log, signal }: RunOptions): Promise<void> {
   const source = await openSource(settings);
@@ -46,6 +49,7 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
   const keepTrying = <T>(work: () => Promise<T>) => persist(work, { explain, log, signal: stop });
 
   let follower: SlotFollower | undefined;
+  let refreshing: NodeJS.Timeout | undefined;
   const sql = openPool(source.connection, () => void follower?.close());
   const transport = createHttpTransport(settings.addresses);
   const dispatcher = new Dispatcher({
@@ -71,7 +75,10 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
     const position = await freeSlot(source, { log, signal: stop });
     const { registry, versions } = await loadState(sql, source.slotName, position);
     const progress = new Progress(position);
-    const reconcile = oneAtATime(() => keepTrying(() => reconcileWhenFree(sql, log, stop)), fail);
+    const reconcile = oneAtATime(
+      () => reconcileWhenFree(() => keepTrying(() => reconcileSchemas(sql)), log, stop),
+      fail,
+    );
     const pipeline = new Pipeline({
       system: source.system,
       progress,
@@ -93,6 +100,8 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
       }
     }, fail);
     await sql.listen('pgstream_subscriptions', refresh, refresh);
+    // A notification can be lost with its connection; it matters to events that wait.
+    refreshing = setInterval(() => dispatcher.counts.failing > 0 && refresh(), refreshMs);
 
     follower = new SlotFollower({
       connection: source.connection,
@@ -117,6 +126,7 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
   } catch (error) {
     if (!signal.aborted) throw explain(error);
   } finally {
+    clearInterval(refreshing);
     await follower?.close();
     await server.close();
     await transport.close();

@@ -6,9 +6,13 @@ import type { Log } from '../log.js';
 /** Pauses between attempts to reach Postgres again. */
 export const reconnectBackoff = { firstMs: 200, mostMs: 10_000 };
 
+/** A short query whose answer has not come by then is on a connection that is lost. */
+const answerMs = 15_000;
+
 /**
- * Does a piece of work that needs Postgres, again and again while Postgres cannot be reached. Other
- * errors, and the end of `signal`, are thrown.
+ * Does a piece of work that needs Postgres, again and again while Postgres cannot be reached or does
+ * not answer. Other errors, and the end of `signal`, are thrown. The work must be short, and may be
+ * done twice.
  */
 export async function persist<T>(
   work: () => Promise<T>,
@@ -21,7 +25,7 @@ export async function persist<T>(
   for (let failures = 1; ; failures++) {
     try {
       options.signal.throwIfAborted();
-      return await work();
+      return await answered(work());
     } catch (error) {
       const explained = options.explain(error);
       if (options.signal.aborted || explained.exitCode !== exitCode.cannotConnect) throw explained;
@@ -29,5 +33,24 @@ export async function persist<T>(
       options.log.warn({ reason: explained.message, retryInMs }, 'Postgres is away; trying again');
       await sleep(retryInMs, undefined, { signal: options.signal });
     }
+  }
+}
+
+/** Rejects as a lost connection when there is no answer in time. */
+async function answered<T>(work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const silence = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      reject(
+        new PgstreamError('no_answer', 'a query was not answered', {
+          exitCode: exitCode.cannotConnect,
+        }),
+      );
+    }, answerMs);
+  });
+  try {
+    return await Promise.race([work, silence]);
+  } finally {
+    clearTimeout(timer);
   }
 }

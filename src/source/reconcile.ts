@@ -5,14 +5,15 @@ import type { Log } from '../log.js';
 const lockNotAvailable = '55P03';
 const retryMs = 1_000;
 
-/**
- * Brings schema log and publications in step, if a statement could not be followed when it was run;
- * waits for as long as they are locked.
- */
-export async function reconcileWhenFree(sql: Sql, log: Log, signal: AbortSignal): Promise<void> {
+/** Brings schema log and publications in step; waits for as long as they are locked. */
+export async function reconcileWhenFree(
+  reconcile: () => Promise<void>,
+  log: Log,
+  signal: AbortSignal,
+): Promise<void> {
   for (;;) {
     try {
-      await reconcile(sql);
+      await reconcile();
       return;
     } catch (error) {
       if ((error as { code?: string }).code !== lockNotAvailable) throw error;
@@ -22,7 +23,8 @@ export async function reconcileWhenFree(sql: Sql, log: Log, signal: AbortSignal)
   }
 }
 
-async function reconcile(sql: Sql): Promise<void> {
+/** Reconciles now; fails with 55P03 where a log or the publications are locked. */
+export async function reconcileSchemas(sql: Sql): Promise<void> {
   await sql`
     select r.schema_name
     from (select from pgstream.ddl_error where reconciled_at is null limit 1) e,
