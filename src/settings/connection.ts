@@ -223,5 +223,7 @@ export function postgresOptions(
     connect_timeout: connection.connectTimeout / 1000,
     connection: { ...sessionSettings, application_name: connection.applicationName },
     onnotice: () => undefined,
+    // Looking up array types when a connection opens is a query whose failure nobody catches.
+    fetch_types: false,
   };
 }

@@ -1,6 +1,7 @@
 /** What the stream does not tell about a table, read from the catalogs. */
 import type { Sql } from 'postgres';
 import type { Relation } from '../replication/pgoutput.js';
+import { arrayLiteral } from './array-literal.js';
 
 export interface TableDescription {
   /** The name of each column's type, as `format_type` prints it with `public` in the path. */
@@ -29,21 +30,21 @@ export async function describeTable(
     { types: string[]; primary_key: string[]; partition_identity: string[] | null }[]
   >`
     select
-      array(
+      to_json(array(
         select format_type(t.oid, t.typmod)
-        from unnest(${oids}::text[]::oid[], ${typmods}::text[]::integer[])
+        from unnest(${arrayLiteral(oids)}::oid[], ${arrayLiteral(typmods)}::integer[])
           with ordinality as t(oid, typmod, n)
         order by t.n
-      ) as types,
-      array(
-        select a.attname::text
+      )) as types,
+      to_json(array(
+        select a.attname
         from pg_index i
         join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any(i.indkey)
         where i.indrelid = ${relation.oid}::oid and i.indisprimary
-      ) as primary_key,
+      )) as primary_key,
       (
-        select array(
-          select a.attname::text
+        select to_json(array(
+          select a.attname
           from pg_attribute a
           where a.attrelid = r.oid and a.attnum > 0 and not a.attisdropped
             and not exists (
@@ -57,7 +58,7 @@ export async function describeTable(
                     and case leaf.relreplident when 'i' then i.indisreplident else i.indisprimary end
                 )
             )
-        )
+        ))
         from pg_class r
         where r.oid = ${relation.oid}::oid and r.relkind = 'p'
       ) as partition_identity`;

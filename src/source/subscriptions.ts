@@ -13,6 +13,7 @@ import { decode, type Message } from '../replication/pgoutput.js';
 import { formatLsn, type Lsn } from '../replication/lsn.js';
 import { textOf } from '../replication/tuple.js';
 import type { Subscription } from '../subscriptions/subscription.js';
+import { arrayLiteral } from './array-literal.js';
 
 /** Reads the subscriptions that stand at `position`, where the slot is confirmed up to. */
 export async function loadSubscriptions(
@@ -54,7 +55,7 @@ export async function markPassed(
   await sql`
     update pgstream.subscription_changes
     set commit_lsn = ${formatLsn(commitEnd)}::pg_lsn
-    where id = any(${changes as string[]}::text[]::bigint[])`;
+    where id = any(${arrayLiteral(changes)}::bigint[])`;
 }
 
 async function markOlderThanSlot(sql: Sql, slot: string, position: Lsn): Promise<void> {
@@ -76,10 +77,9 @@ async function markOlderThanSlot(sql: Sql, slot: string, position: Lsn): Promise
 
 /** A row is visible before its commit is flushed, but decoding stops at what is flushed. */
 async function flushLog(sql: Sql): Promise<void> {
-  await sql.begin(async (transaction) => {
-    await transaction`set local synchronous_commit = local`;
-    await transaction`select pg_logical_emit_message(true, 'pgstream', '')`;
-  });
+  await sql`
+    select set_config('synchronous_commit', 'local', true),
+      pg_logical_emit_message(true, 'pgstream', '')`;
 }
 
 function changesIn(messages: readonly Message[]): Set<string> {

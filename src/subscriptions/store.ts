@@ -1,5 +1,6 @@
 /** `pgstream.webhook_subscriptions`, as the HTTP server changes it. What is valid, SQL decides. */
 import type { Sql } from 'postgres';
+import { arrayLiteral } from '../source/array-literal.js';
 
 /** The columns that may be given; what is left out takes the column's default. */
 export interface SubscriptionRequest {
@@ -22,18 +23,6 @@ export type SubscriptionKey = Pick<
 /** A row; headers are left out, since they may hold credentials. */
 export type SubscriptionRow = Readonly<Record<string, unknown>>;
 
-const visibleColumns = [
-  'url',
-  'schema_name',
-  'table_name',
-  'event_types',
-  'name',
-  'max_in_flight',
-  'timeout',
-  'inject_metadata',
-  'created_at',
-];
-
 export interface SubscriptionStore {
   /** Makes a subscription, or gives an existing one new event types and what else is given. */
   subscribe(request: SubscriptionRequest): Promise<SubscriptionRow>;
@@ -43,7 +32,9 @@ export interface SubscriptionStore {
 }
 
 export function createSubscriptionStore(sql: Sql): SubscriptionStore {
-  const columns = () => sql`id::float8 as id, ${sql(visibleColumns)}`;
+  const columns = () => sql`
+    id::float8 as id, url, schema_name, table_name, to_json(event_types) as event_types, name,
+    max_in_flight, timeout, inject_metadata, created_at`;
   return {
     async subscribe(request) {
       const given = Object.fromEntries(
@@ -52,7 +43,11 @@ export function createSubscriptionStore(sql: Sql): SubscriptionStore {
       const updated = Object.keys(given).filter(
         (name) => !['url', 'schema_name', 'table_name', 'name'].includes(name),
       );
-      const values = { ...given, headers: sql.json(request.headers ?? {}) };
+      const values = {
+        ...given,
+        event_types: request.event_types && arrayLiteral(request.event_types),
+        headers: sql.json(request.headers ?? {}),
+      };
       const [row] = await sql<SubscriptionRow[]>`
         insert into pgstream.webhook_subscriptions ${sql(values)}
         on conflict on constraint subscribed_already_use_on_conflict_do_update

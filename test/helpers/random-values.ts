@@ -69,7 +69,7 @@ const interval = fc
     fc.integer(power(1e6)),
     fc.maxSafeInteger(),
   )
-  .map(([y, m, d, us]) => `${y} years ${m} mons ${d} days ${us % 1e15} microseconds`);
+  .map(([y, m, d, us]) => `${y} years ${m} mons ${d} days ${(us % 1e15) / 1e6} seconds`);
 
 const bytes = fc
   .uint8Array({ maxLength: 40 })
