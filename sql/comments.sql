@@ -69,6 +69,34 @@ comment on column pgstream.webhook_subscriptions.timeout is
   'null is the runner''s default.';
 comment on column pgstream.webhook_subscriptions.inject_metadata is
   'Whether to fill in the lasting ids of table and columns from the schema log.';
+comment on column pgstream.webhook_subscriptions.enabled is
+  'false pauses: nothing is sent, and events are kept up to spill_quota.';
+comment on column pgstream.webhook_subscriptions.disabled_reason is
+  'Why pgstream itself has set enabled to false; null otherwise.';
+comment on column pgstream.webhook_subscriptions.ordering is
+  'key: changes of one row arrive in order, others side by side; strict: one request at a time, '
+  'in the order of the commits; none: in any order.';
+comment on column pgstream.webhook_subscriptions.rate is
+  'The most requests a second, 1 to 100000; null is no limit.';
+comment on column pgstream.webhook_subscriptions.batch_size is
+  'Above 1, a request carries a JSON array of up to so many events; at most 1000.';
+comment on column pgstream.webhook_subscriptions.batch_wait is
+  'How long a batch that is not full waits for more events, up to 1 minute.';
+comment on column pgstream.webhook_subscriptions.retry_for is
+  'How long a delivery is tried again, counted from its first attempt and not while the endpoint '
+  'as a whole is left alone; up to 30 days.';
+comment on column pgstream.webhook_subscriptions.on_exhausted is
+  'What happens after retry_for: dead_letter sets the delivery aside until somebody replays or '
+  'deletes it; block keeps trying, and keeps later changes of the row waiting.';
+comment on column pgstream.webhook_subscriptions.spill_quota is
+  'The most bytes of bodies that wait in pgstream.webhook_deliveries.';
+comment on column pgstream.webhook_subscriptions.on_quota is
+  'What happens at the quota. hold: the slot is not confirmed further, and the server keeps its '
+  'log. disable: enabled becomes false, and later events are not kept. drop_oldest: the oldest '
+  'that wait are lost. webhook_status counts what is lost.';
+comment on column pgstream.webhook_subscriptions.secret is
+  'Signs each request as Standard Webhooks has it: whsec_ and base64 (HMAC-SHA256) or whsk_ and '
+  'base64 (ed25519); several, separated by spaces, while one replaces the other.';
 comment on column pgstream.webhook_subscriptions.created_at is
   'When the transaction that subscribed began.';
 
@@ -81,3 +109,77 @@ comment on column pgstream.subscription_changes.definition is
   'The subscription from here on; null when it was deleted.';
 comment on column pgstream.subscription_changes.commit_lsn is
   'The end of the commit record of the change; null until a runner has passed it.';
+
+comment on table pgstream.webhook_deliveries is
+  'Every delivery that waits for its endpoint (pending) or has been given up (dead), with its '
+  'body. Delete a row to skip it; pgstream.replay() tries again.';
+comment on column pgstream.webhook_deliveries.webhook_id is
+  'The webhook-id of each attempt, and of no other event.';
+comment on column pgstream.webhook_deliveries.subscription is
+  'The id in pgstream.webhook_subscriptions.';
+comment on column pgstream.webhook_deliveries.commit_lsn is
+  'The position of the event''s commit record; 0/0 for those that came from another server.';
+comment on column pgstream.webhook_deliveries.ordinal is
+  'The place of the event in its transaction.';
+comment on column pgstream.webhook_deliveries.state is
+  'pending: waits for its turn or its next attempt; dead: is not tried any more.';
+comment on column pgstream.webhook_deliveries.schema_name is 'The schema of the event''s table.';
+comment on column pgstream.webhook_deliveries.table_name is 'The event''s table.';
+comment on column pgstream.webhook_deliveries.action is 'I, U, D or T.';
+comment on column pgstream.webhook_deliveries.committed_at is
+  'When the event''s transaction was committed.';
+comment on column pgstream.webhook_deliveries.attempts is 'How often it was sent, so far in vain.';
+comment on column pgstream.webhook_deliveries.active_for is
+  'How long it has been tried, of the subscription''s retry_for.';
+comment on column pgstream.webhook_deliveries.last_attempt_at is 'When it was last sent.';
+comment on column pgstream.webhook_deliveries.last_status is
+  'The HTTP status of the last answer; null when there was none.';
+comment on column pgstream.webhook_deliveries.last_error is 'Why the last attempt did not count.';
+comment on column pgstream.webhook_deliveries.replayed is
+  'Whether it was dead once: it is sent with the header webhook-replay, since newer versions of '
+  'its row may have arrived before it.';
+comment on column pgstream.webhook_deliveries.lane_tables is
+  'The tables whose barriers it keeps to, by oid.';
+comment on column pgstream.webhook_deliveries.lane_keys is
+  'Hashes of the keys of its row, before and after.';
+comment on column pgstream.webhook_deliveries.barrier is
+  'Whether it waits for all earlier events of its tables, and all later ones for it.';
+comment on column pgstream.webhook_deliveries.body is
+  'What is sent, byte for byte, alone or in a batch.';
+
+comment on table pgstream.subscription_state is
+  'What the runner knows of each subscription, written about once a second. Read '
+  'pgstream.webhook_status.';
+comment on column pgstream.subscription_state.subscription is
+  'The id in pgstream.webhook_subscriptions.';
+comment on column pgstream.subscription_state.state is
+  'healthy, retrying, spilling, paused or invalid.';
+comment on column pgstream.subscription_state.delivered is 'How many events were accepted.';
+comment on column pgstream.subscription_state.dropped is
+  'How many events were lost at the quota, as on_quota asked for.';
+comment on column pgstream.subscription_state.in_memory is
+  'How many events wait in the runner alone.';
+comment on column pgstream.subscription_state.last_success_at is
+  'When an event was last accepted.';
+comment on column pgstream.subscription_state.last_error is 'Why an attempt last failed.';
+comment on column pgstream.subscription_state.last_error_at is 'When an attempt last failed.';
+comment on column pgstream.subscription_state.next_attempt_at is
+  'When an endpoint that is left alone is tried again; null while it is not.';
+comment on column pgstream.subscription_state.updated_at is 'When the runner last wrote the row.';
+
+comment on table pgstream.runner_lease is
+  'Who reads a slot, and how far. One row a slot; read pgstream.replication_status.';
+comment on column pgstream.runner_lease.slot_name is 'The replication slot.';
+comment on column pgstream.runner_lease.epoch is
+  'Counts the runners that have read the slot; whatever an earlier one still tries to write is '
+  'refused.';
+comment on column pgstream.runner_lease.holder is 'The host and process of the present one.';
+comment on column pgstream.runner_lease.heartbeat_at is
+  'When it was last heard; after 3 seconds of silence another runner takes over.';
+comment on column pgstream.runner_lease.confirmed_lsn is
+  'The position that it has confirmed, or is about to. A slot beyond it was moved by somebody '
+  'else.';
+comment on column pgstream.runner_lease.state is
+  'streaming, reconnecting, halted (see problem), or stopped.';
+comment on column pgstream.runner_lease.problem is
+  'Why nothing is read, and what to do about it; null while all is well.';

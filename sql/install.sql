@@ -28,6 +28,20 @@ select not exists (select from pgstream.migrations where name = '0003_webhook_su
   insert into pgstream.migrations (name, run_on) values ('0003_webhook_subscriptions', now());
 \endif
 
+select not exists (select from pgstream.migrations where name = '0004_webhook_deliveries')
+  as pending \gset
+\if :pending
+  \ir ../migrations/0004_webhook_deliveries.up.sql
+  insert into pgstream.migrations (name, run_on) values ('0004_webhook_deliveries', now());
+\endif
+
+select not exists (select from pgstream.migrations where name = '0005_runner_lease')
+  as pending \gset
+\if :pending
+  \ir ../migrations/0005_runner_lease.up.sql
+  insert into pgstream.migrations (name, run_on) values ('0005_runner_lease', now());
+\endif
+
 \ir code.sql
 commit;
 \echo pgstream is installed

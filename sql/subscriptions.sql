@@ -104,6 +104,33 @@ $$;
 comment on function pgstream._check_headers is
   'Fails with 22023 unless the argument is an object of header names and printable values.';
 
+create or replace function pgstream._check_secret(secret text) returns void
+  language plpgsql immutable parallel safe
+  set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_secret text;
+  v_base64 text;
+begin
+  foreach v_secret in array coalesce(regexp_split_to_array(btrim(secret), '\s+'), '{}') loop
+    v_base64 := substring(v_secret from '^wh(?:sec|sk)_([A-Za-z0-9+/]+={0,2})$');
+    if v_base64 is null or length(v_base64) % 4 <> 0
+       or length(decode(v_base64, 'base64')) not between 24 and 64
+       or v_secret ^@ 'whsk_' and length(decode(v_base64, 'base64')) not in (32, 64) then
+      raise exception 'a secret is not one of Standard Webhooks'
+        using errcode = 'invalid_parameter_value',
+              hint = 'Write whsec_ and 24 to 64 random bytes in base64, or whsk_ and an ed25519 '
+                     'key of 32 or 64 bytes in base64; several, separated by spaces, are all '
+                     'signed with.';
+    end if;
+  end loop;
+end
+$$;
+
+comment on function pgstream._check_secret is
+  'Fails with 22023, without quoting it, unless the argument is null or secrets of the Standard '
+  'Webhooks specification, separated by white space.';
+
 create or replace function pgstream._check_table(
   schema_name text, table_name text, event_types text[]
 ) returns void
@@ -167,7 +194,11 @@ begin
   perform pgstream._check_url(new.url);
   perform pgstream._check_event_types(new.event_types);
   perform pgstream._check_headers(new.headers);
+  perform pgstream._check_secret(new.secret);
   perform pgstream._check_table(new.schema_name, new.table_name, new.event_types);
+  if new.enabled then
+    new.disabled_reason := null;
+  end if;
   return new;
 end
 $$;
@@ -203,7 +234,17 @@ begin
       'headers', new.headers,
       'maxInFlight', new.max_in_flight,
       'timeoutMs', (extract(epoch from new.timeout) * 1000)::integer,
-      'injectMetadata', new.inject_metadata
+      'injectMetadata', new.inject_metadata,
+      'enabled', new.enabled,
+      'ordering', new.ordering,
+      'rate', new.rate,
+      'batchSize', new.batch_size,
+      'batchWaitMs', (extract(epoch from new.batch_wait) * 1000)::integer,
+      'retryForMs', (extract(epoch from new.retry_for) * 1000)::bigint,
+      'onExhausted', new.on_exhausted,
+      'spillQuota', new.spill_quota,
+      'onQuota', new.on_quota,
+      'secret', new.secret
     ));
   end if;
   perform pg_notify('pgstream_subscriptions', '');

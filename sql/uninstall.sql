@@ -8,6 +8,8 @@ begin;
 set local client_min_messages = warning;
 drop publication if exists pgstream_control, pgstream_insert, pgstream_update;
 \ir drop_code.sql
+\ir ../migrations/0005_runner_lease.down.sql
+\ir ../migrations/0004_webhook_deliveries.down.sql
 \ir ../migrations/0003_webhook_subscriptions.down.sql
 \ir ../migrations/0002_schema_log.down.sql
 \ir ../migrations/0001_xid.down.sql

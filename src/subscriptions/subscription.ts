@@ -12,4 +12,20 @@ export interface Subscription {
   readonly maxInFlight: number | null;
   readonly timeoutMs: number | null;
   readonly injectMetadata: boolean;
+  /** Whether anything is sent; what is not is kept. */
+  readonly enabled: boolean;
+  readonly ordering: 'key' | 'strict' | 'none';
+  /** Requests a second at most; null: any number. */
+  readonly rate: number | null;
+  /** Above 1: so many events at most in one request. */
+  readonly batchSize: number;
+  readonly batchWaitMs: number;
+  /** How long a delivery is tried again. */
+  readonly retryForMs: number;
+  readonly onExhausted: 'dead_letter' | 'block';
+  /** Bytes of bodies that may wait in the table, and what happens when there are more. */
+  readonly spillQuota: number;
+  readonly onQuota: 'hold' | 'disable' | 'drop_oldest';
+  /** Secrets of Standard Webhooks, separated by spaces; null: requests are not signed. */
+  readonly secret: string | null;
 }

@@ -3,19 +3,10 @@ import { describe, expect, test } from 'vitest';
 import type { Action } from '../../src/event/encode.js';
 import { nameMatcher, Registry } from '../../src/subscriptions/registry.js';
 import type { Subscription } from '../../src/subscriptions/subscription.js';
+import { testSubscription } from '../helpers/subscription.js';
 
-const subscription = (id: number, given: Partial<Subscription> = {}): Subscription => ({
-  id,
-  url: `http://127.0.0.1/${id}`,
-  schema: 'public',
-  table: 'orders',
-  eventTypes: [],
-  headers: {},
-  maxInFlight: null,
-  timeoutMs: null,
-  injectMetadata: false,
-  ...given,
-});
+const subscription = (id: number, given: Partial<Subscription> = {}): Subscription =>
+  testSubscription({ id, url: `http://127.0.0.1/${id}`, table: 'orders', ...given });
 
 function registryOf(...subscriptions: Subscription[]) {
   const registry = new Registry();

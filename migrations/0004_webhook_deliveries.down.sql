@@ -1,0 +1,14 @@
+drop table pgstream.subscription_state;
+drop table pgstream.webhook_deliveries;
+alter table pgstream.webhook_subscriptions
+  drop column secret,
+  drop column on_quota,
+  drop column spill_quota,
+  drop column on_exhausted,
+  drop column retry_for,
+  drop column batch_wait,
+  drop column batch_size,
+  drop column rate,
+  drop column ordering,
+  drop column disabled_reason,
+  drop column enabled;

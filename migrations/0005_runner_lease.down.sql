@@ -1,0 +1,1 @@
+drop table pgstream.runner_lease;
