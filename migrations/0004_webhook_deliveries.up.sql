@@ -13,7 +13,7 @@ alter table pgstream.webhook_subscriptions
   add constraint ordering_is_key_or_strict_or_none
     check (ordering in ('key', 'strict', 'none')),
   add constraint rate_is_between_1_and_100000 check (rate between 1 and 100000),
-  add constraint batch_size_is_between_1_and_1000 check (batch_size between 1 and 1000),
+  add constraint batch_size_is_between_1_and_100 check (batch_size between 1 and 100),
   add constraint batch_wait_is_between_0_and_1_minute
     check (batch_wait between '0' and '1 min'),
   add constraint retry_for_is_between_0_and_30_days

@@ -79,7 +79,7 @@ comment on column pgstream.webhook_subscriptions.ordering is
 comment on column pgstream.webhook_subscriptions.rate is
   'The most requests a second, 1 to 100000; null is no limit.';
 comment on column pgstream.webhook_subscriptions.batch_size is
-  'Above 1, a request carries a JSON array of up to so many events; at most 1000.';
+  'Above 1, a request carries a JSON array of up to so many events; at most 100.';
 comment on column pgstream.webhook_subscriptions.batch_wait is
   'How long a batch that is not full waits for more events, up to 1 minute.';
 comment on column pgstream.webhook_subscriptions.retry_for is
@@ -92,7 +92,7 @@ comment on column pgstream.webhook_subscriptions.spill_quota is
   'The most bytes of bodies that wait in pgstream.webhook_deliveries.';
 comment on column pgstream.webhook_subscriptions.on_quota is
   'What happens at the quota. hold: the slot is not confirmed further, and the server keeps its '
-  'log. disable: enabled becomes false, and later events are not kept. drop_oldest: the oldest '
+  'log. disable: enabled becomes false, and what does not fit is lost. drop_oldest: the oldest '
   'that wait are lost. webhook_status counts what is lost.';
 comment on column pgstream.webhook_subscriptions.secret is
   'Signs each request as Standard Webhooks has it: whsec_ and base64 (HMAC-SHA256) or whsk_ and '

@@ -247,14 +247,12 @@ begin
       'secret', new.secret
     ));
   end if;
-  perform pg_notify('pgstream_subscriptions', '');
   return null;
 end
 $$;
 
 comment on function pgstream._log_subscription is
-  'Trigger: appends the new state of a subscription to pgstream.subscription_changes, and wakes '
-  'runners that wait for an endpoint.';
+  'Trigger: appends the new state of a subscription to pgstream.subscription_changes.';
 
 create or replace function pgstream._publish_subscribed_tables() returns trigger
   language plpgsql volatile parallel unsafe

@@ -5,12 +5,13 @@
  *
  * Invariants
  * - A change of a subscription acts at its own commit: on every later transaction, on no earlier one.
- * - A transaction is held open until its events are delivered and its changes of subscriptions are
+ * - A transaction is held open until its events are delivered or stored and its changes of subscriptions are
  *   marked as passed, so that it is not confirmed before.
  * - After a reconnect the stream begins again behind the last COMMIT that was received; what had
  *   been received of an unfinished transaction is skipped by its count, not taken twice.
  */
-import type { Delivery, Dispatcher } from './delivery/dispatcher.js';
+import { createDelivery } from './delivery/delivery.js';
+import type { Dispatcher } from './delivery/dispatcher.js';
 import { encodeEvent, type Action, type Change } from './event/encode.js';
 import { keyColumns, withPartitionIdentity } from './event/identity.js';
 import { JsonWriter } from './event/json-writer.js';
@@ -178,11 +179,13 @@ export class Pipeline {
   }
 
   #commit(end: Lsn): void {
-    const { progress, registry } = this.#options;
+    const { dispatcher, progress, registry } = this.#options;
     const { transaction, subscriptionChanges } = this.#inTransaction();
-    for (const { subscription, definition } of subscriptionChanges) {
-      if (definition === null) registry.delete(subscription);
-      else registry.set(JSON.parse(definition) as Subscription);
+    for (const { id, subscription, definition } of subscriptionChanges) {
+      const parsed = definition === null ? null : (JSON.parse(definition) as Subscription);
+      if (parsed) registry.set(parsed);
+      else registry.delete(subscription);
+      dispatcher.reconfigure(subscription, Number(id), parsed);
     }
     if (subscriptionChanges.length > 0) {
       const ids = subscriptionChanges.map(({ id }) => id);
@@ -222,13 +225,17 @@ export class Pipeline {
     const table = this.#tables.get(oid);
     if (!table) throw new Error(`a change of table ${oid} came before its description`);
     const { schema, name } = table.relation;
+    let changedTables: readonly number[] = [];
     if (schema === 'pgstream' && change.new) {
       if (name === 'subscription_changes') this.#noteSubscription(open, table, change.new);
-      else if (name === 'schema_log') this.#noteSchemaVersion(open, table, change.new);
       else if (name === 'ddl_error') this.#options.onDdlError();
+      else if (name === 'schema_log') {
+        changedTables = this.#noteSchemaVersion(open, table, change.new);
+      }
     }
     const subscriptions = this.#matches(table, change.action);
-    if (subscriptions.length > 0) this.#deliver(open, table, change, lsn, subscriptions);
+    if (subscriptions.length === 0) return;
+    this.#deliver(open, table, change, lsn, changedTables, subscriptions);
   }
 
   #noteSubscription(open: OpenTransaction, table: Table, row: Tuple): void {
@@ -240,11 +247,12 @@ export class Pipeline {
     });
   }
 
-  #noteSchemaVersion(open: OpenTransaction, table: Table, row: Tuple): void {
+  /** Returns the tables that the version changes. */
+  #noteSchemaVersion(open: OpenTransaction, table: Table, row: Tuple): readonly number[] {
     const { versions, injectMetadata, ackSchemaVersion } = this.#options;
     const { id, schema_name: schemaName, schema } = record(table.relation, row);
-    versions.apply(schemaName!, id!, JSON.parse(schema!) as SchemaDocument);
     if (injectMetadata) this.#holdFor(open.transaction, ackSchemaVersion(id!));
+    return versions.apply(schemaName!, id!, JSON.parse(schema!) as SchemaDocument);
   }
 
   #deliver(
@@ -252,31 +260,42 @@ export class Pipeline {
     table: Table,
     change: Change,
     lsn: Lsn,
+    changedTables: readonly number[],
     subscriptions: readonly Subscription[],
   ): void {
     const { system, dispatcher, injectMetadata } = this.#options;
     const { commitLsn, ordinal, timestamp, transaction } = open;
+    const { oid, schema, name } = table.relation;
+    const { action } = change;
+    const event = { schema, table: name, action, committedAt: timestamp };
     const lsnText = formatLsn(lsn);
     const keys = keysOf(table, change);
+    const tables = [oid, ...changedTables];
+    const isBarrier = action === 'T' || changedTables.length > 0;
     const encode = (prepared: EventTable) =>
       encodeEvent(this.#writer, prepared, change, timestamp, lsnText);
     let plain: Buffer | undefined;
     let injected: Buffer | undefined;
     for (const subscription of subscriptions) {
-      const delivery: Delivery = {
+      const body =
+        injectMetadata || subscription.injectMetadata
+          ? (injected ??= encode(this.#injected(table)))
+          : (plain ??= encode(table.plain));
+      transaction.hold();
+      const delivery = createDelivery({
         id: webhookId({ system, commitLsn, ordinal }, subscription.id),
-        body:
-          injectMetadata || subscription.injectMetadata
-            ? (injected ??= encode(this.#injected(table)))
-            : (plain ??= encode(table.plain)),
+        subscription: subscription.id,
+        commitLsn,
+        ordinal,
+        event,
+        body,
+        bytes: body.length,
         transaction,
-        failures: 0,
-        table: table.relation.oid,
+        stored: 'no',
+        tables,
         keys,
-        barrier: change.action === 'T' || isFirstBeyondChange(table, subscription.id),
-        waitsFor: 0,
-        followers: [],
-      };
+        barrier: isBarrier || isFirstBeyondChange(table, subscription.id),
+      });
       dispatcher.deliver(subscription, delivery);
     }
   }

@@ -3,11 +3,15 @@
  *
  * The slot is read from where it is confirmed. The pipeline decodes what arrives, matches it with the
  * subscriptions of that place in the log, and hands each event to the dispatcher, which delivers it.
- * Progress knows up to where all is delivered, and that is what the slot is told. Nothing is kept
- * elsewhere: after a crash everything begins again at the last confirmed commit.
+ * or stores it in pgstream.webhook_deliveries where the endpoint does not accept it in time. Progress
+ * knows up to where all is delivered or stored, and that is what the slot is told. After a crash
+ * everything begins again at the last confirmed commit, behind what is stored.
  */
 import { Dispatcher } from './delivery/dispatcher.js';
 import { createHttpTransport } from './delivery/http.js';
+import { Memory } from './delivery/memory.js';
+import { DeliveryStore } from './delivery/store.js';
+import { eventIdPrefix } from './event/webhook-id.js';
 import { publications } from './install/publications.js';
 import type { Log } from './log.js';
 import { Pipeline } from './pipeline.js';
@@ -22,9 +26,11 @@ import { oneAtATime } from './source/one-at-a-time.js';
 import { persist } from './source/persist.js';
 import { reconcileSchemas, reconcileWhenFree } from './source/reconcile.js';
 import { ackSchemaVersion } from './source/schema-log.js';
-import { freeSlot, openPool, openSource, slotPosition } from './source/source.js';
+import { freeSlot, openPool, openSingle, openSource, slotPosition } from './source/source.js';
 import { loadState } from './source/state.js';
-import { latestSubscriptions, markPassed } from './source/subscriptions.js';
+import { StatusWriter } from './source/status.js';
+import { disableSubscription, latestSubscriptions, markPassed } from './source/subscriptions.js';
+import { Transactions } from './source/transactions.js';
 import { createSubscriptionStore } from './subscriptions/store.js';
 
 export interface RunOptions {
@@ -36,8 +42,11 @@ export interface RunOptions {
 /** How long a stop waits for endpoints that have not answered yet. */
 const drainMs = 20_000;
 
-/** How often subscriptions are looked up while events of theirs are not accepted. */
+/** How often subscriptions are looked up while the log, which else tells of them, is not read. */
 const refreshMs = 2_000;
+
+/** How often the state of subscriptions is written. */
+const statusMs = 1_000;
 
 /** Runs until the signal fires. Rejects with a PgstreamError on anything that waiting does not mend. */
 export async function run(settings: Settings, { log, signal }: RunOptions): Promise<void> {
@@ -50,21 +59,21 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
 
   let follower: SlotFollower | undefined;
   let refreshing: NodeJS.Timeout | undefined;
+  let writing: NodeJS.Timeout | undefined;
   const sql = openPool(source.connection, () => void follower?.close());
   const transport = createHttpTransport(settings.addresses);
-  const dispatcher = new Dispatcher({
-    transport,
-    defaultMaxInFlight: settings.workerCount ?? 32,
-    defaultTimeoutMs: settings.clientTimeout,
-    maxQueueBytes: settings.maxQueueBytes,
-    log,
-  });
+  const ended = new AbortController();
+  const transactions = new Transactions(
+    () => openSingle(source.connection),
+    (work) => persist(work, { explain, log, signal: ended.signal, patienceMs: 60_000 }),
+  );
+  let dispatcher: Dispatcher | undefined;
   const routes = createRoutes({
     store: createSubscriptionStore(sql),
     status: () => ({
       state: follower?.state ?? 'starting',
       slot: source.slotName,
-      ...dispatcher.counts,
+      ...dispatcher?.counts,
     }),
     explain,
   });
@@ -75,6 +84,28 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
     const position = await freeSlot(source, { log, signal: stop });
     const { registry, versions } = await loadState(sql, source.slotName, position);
     const progress = new Progress(position);
+    const store = new DeliveryStore({
+      sql,
+      transactions,
+      keepTrying,
+      fence: () => Promise.resolve(),
+      fail,
+    });
+    const waiting = await store.open(position, eventIdPrefix(source.system));
+    const dispatching = new Dispatcher(waiting, {
+      transport,
+      store,
+      memory: new Memory(settings.maxQueueBytes),
+      defaultMaxInFlight: settings.workerCount ?? 32,
+      defaultTimeoutMs: settings.clientTimeout,
+      maySend: () => true,
+      disable: (id, reason) => {
+        keepTrying(() => disableSubscription(sql, id, reason)).catch(fail);
+      },
+      fail,
+      log,
+    });
+    dispatcher = dispatching;
     const reconcile = oneAtATime(
       () => reconcileWhenFree(() => keepTrying(() => reconcileSchemas(sql)), log, stop),
       fail,
@@ -82,7 +113,7 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
     const pipeline = new Pipeline({
       system: source.system,
       progress,
-      dispatcher,
+      dispatcher: dispatching,
       registry,
       versions,
       injectMetadata: settings.injectorStore !== undefined,
@@ -95,13 +126,26 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
     });
     reconcile();
     const refresh = oneAtATime(async () => {
-      for (const { id, definition } of await keepTrying(() => latestSubscriptions(sql))) {
-        dispatcher.reconfigure(id, definition);
+      for (const { id, change, definition } of await keepTrying(() => latestSubscriptions(sql))) {
+        dispatching.reconfigure(id, change, definition);
       }
     }, fail);
-    await sql.listen('pgstream_subscriptions', refresh, refresh);
-    // A notification can be lost with its connection; it matters to events that wait.
-    refreshing = setInterval(() => dispatcher.counts.failing > 0 && refresh(), refreshMs);
+    refresh();
+    refreshing = setInterval(() => {
+      if (dispatching.isFull || dispatching.isHolding) refresh();
+    }, refreshMs);
+    const writer = new StatusWriter(sql);
+    // What cannot be written now is written a second later.
+    const writeStatus = oneAtATime(
+      () => writer.write(dispatching.status()),
+      () => undefined,
+    );
+    writing = setInterval(writeStatus, statusMs);
+    await sql.listen(
+      'pgstream_replay',
+      (id) => dispatching.replay(Number(id)),
+      () => dispatching.rescan(),
+    );
 
     follower = new SlotFollower({
       connection: source.connection,
@@ -118,18 +162,24 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
       for (const arrival of arrivals) {
         const wait = pipeline.take(arrival);
         if (wait) await wait;
-        if (dispatcher.isFull) await dispatcher.room(stop);
+        if (dispatching.isFull) await dispatching.room(stop);
       }
     }
-    await dispatcher.drain(AbortSignal.timeout(drainMs));
+    await dispatching.drain(AbortSignal.timeout(drainMs));
+    await store.flushed();
+    await writer.write(dispatching.status());
     failure.signal.throwIfAborted();
   } catch (error) {
     if (!signal.aborted) throw explain(error);
   } finally {
     clearInterval(refreshing);
+    clearInterval(writing);
+    dispatcher?.stop();
+    ended.abort();
     await follower?.close();
     await server.close();
     await transport.close();
+    await transactions.close();
     await sql.end({ timeout: 1 });
     log.info('stopped');
   }

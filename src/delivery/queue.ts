@@ -11,6 +11,10 @@ export class Queue<T> {
     this.#items.push(item);
   }
 
+  peek(): T | undefined {
+    return this.#items[this.#head];
+  }
+
   shift(): T | undefined {
     if (this.length === 0) return undefined;
     const item = this.#items[this.#head];
@@ -20,5 +24,16 @@ export class Queue<T> {
       this.#head = 0;
     }
     return item;
+  }
+
+  /** Up to `count` items from the front, which stay. */
+  first(count: number): T[] {
+    return this.#items.slice(this.#head, this.#head + count) as T[];
+  }
+
+  /** Takes items out wherever they stand. */
+  remove(gone: ReadonlySet<T>): void {
+    this.#items = this.#items.slice(this.#head).filter((item) => !gone.has(item as T));
+    this.#head = 0;
   }
 }

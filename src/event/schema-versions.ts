@@ -15,6 +15,7 @@ export interface TableIds {
 export interface SchemaDocument {
   readonly tables:
     | readonly {
+        readonly oid: string;
         readonly name: string;
         readonly pgstream_id: string;
         readonly primary_key_columns: readonly string[];
@@ -28,8 +29,11 @@ export interface SchemaDocument {
     | null;
 }
 
+type TableDocument = NonNullable<SchemaDocument['tables']>[number];
+
 export class SchemaVersions {
   readonly #schemas = new Map<string, Map<string, TableIds>>();
+  readonly #documents = new Map<string, readonly TableDocument[]>();
   #epoch = 0;
 
   /** Changes whenever a version does. */
@@ -37,8 +41,8 @@ export class SchemaVersions {
     return this.#epoch;
   }
 
-  /** A version of a schema has come into force. */
-  apply(schemaName: string, schemaId: string, document: SchemaDocument): void {
+  /** A version of a schema has come into force. Returns the oids of the tables that it changes. */
+  apply(schemaName: string, schemaId: string, document: SchemaDocument): number[] {
     const tables = new Map<string, TableIds>();
     for (const table of document.tables ?? []) {
       const columns = new Map(table.columns.map(({ name, pgstream_id: id }) => [name, id]));
@@ -53,9 +57,23 @@ export class SchemaVersions {
     }
     this.#schemas.set(schemaName, tables);
     this.#epoch++;
+    const before = this.#documents.get(schemaName) ?? [];
+    this.#documents.set(schemaName, document.tables ?? []);
+    return changedTables(before, document.tables ?? []);
   }
 
   find(schemaName: string, table: string): TableIds | undefined {
     return this.#schemas.get(schemaName)?.get(table);
   }
+}
+
+function changedTables(
+  before: readonly TableDocument[],
+  after: readonly TableDocument[],
+): number[] {
+  const texts = new Map(before.map((table) => [table.oid, JSON.stringify(table)]));
+  const changed = after.filter((table) => texts.get(table.oid) !== JSON.stringify(table));
+  const left = new Set(after.map(({ oid }) => oid));
+  const dropped = before.filter(({ oid }) => !left.has(oid));
+  return [...changed, ...dropped].map(({ oid }) => Number(oid));
 }

@@ -16,4 +16,7 @@ export interface EventPlace {
  * not do: rows of one COPY share it.
  */
 export const webhookId = ({ system, commitLsn, ordinal }: EventPlace, subscription: number) =>
-  `evt_${system.toString(36)}_${commitLsn.toString(16)}_${ordinal}_${subscription}`;
+  `${eventIdPrefix(system)}${commitLsn.toString(16)}_${ordinal}_${subscription}`;
+
+/** What the ids of all events of a cluster begin with. */
+export const eventIdPrefix = (system: bigint) => `evt_${system.toString(36)}_`;

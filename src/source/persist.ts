@@ -20,12 +20,14 @@ export async function persist<T>(
     readonly explain: (error: unknown) => PgstreamError;
     readonly signal: AbortSignal;
     readonly log: Log;
+    /** How long an answer may take, in milliseconds; 15 s when absent. */
+    readonly patienceMs?: number;
   },
 ): Promise<T> {
   for (let failures = 1; ; failures++) {
     try {
       options.signal.throwIfAborted();
-      return await answered(work());
+      return await answered(work(), options.patienceMs ?? answerMs);
     } catch (error) {
       const explained = options.explain(error);
       if (options.signal.aborted || explained.exitCode !== exitCode.cannotConnect) throw explained;
@@ -37,7 +39,7 @@ export async function persist<T>(
 }
 
 /** Rejects as a lost connection when there is no answer in time. */
-async function answered<T>(work: Promise<T>): Promise<T> {
+async function answered<T>(work: Promise<T>, patienceMs: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const silence = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
@@ -46,7 +48,7 @@ async function answered<T>(work: Promise<T>): Promise<T> {
           exitCode: exitCode.cannotConnect,
         }),
       );
-    }, answerMs);
+    }, patienceMs);
   });
   try {
     return await Promise.race([work, silence]);

@@ -81,6 +81,10 @@ export function openPool(connection: Connection, onLost: () => void): Sql {
   });
 }
 
+/** One connection, for transactions of the runner. */
+export const openSingle = (connection: Connection): Sql =>
+  postgres({ ...postgresOptions(connection), max: 1, max_lifetime: null });
+
 function databaseIdentity(connection: Connection): Promise<{ system: bigint; database: string }> {
   return withClient(connection, async (client) => {
     const { rows } = await client.query<{ system: string; database: string }>(

@@ -36,14 +36,26 @@ export async function loadSubscriptions(
   return rows.flatMap(({ definition }) => definition ?? []);
 }
 
-/** The definitions that stand now, whatever the place in the log; null for a deleted one. */
-export async function latestSubscriptions(
-  sql: Sql,
-): Promise<{ id: number; definition: Subscription | null }[]> {
-  return sql<{ id: number; definition: Subscription | null }[]>`
-    select distinct on (subscription) subscription::float8 as id, definition
+/** A definition that stands now, whatever the place in the log; null for a deleted subscription. */
+export interface LatestSubscription {
+  readonly id: number;
+  readonly change: number;
+  readonly definition: Subscription | null;
+}
+
+export async function latestSubscriptions(sql: Sql): Promise<LatestSubscription[]> {
+  return sql<LatestSubscription[]>`
+    select distinct on (subscription)
+      subscription::float8 as id, subscription_changes.id::float8 as change, definition
     from pgstream.subscription_changes
     order by subscription, subscription_changes.id desc`;
+}
+
+/** Disables a subscription that is not disabled yet. */
+export async function disableSubscription(sql: Sql, id: number, reason: string): Promise<void> {
+  await sql`
+    update pgstream.webhook_subscriptions set enabled = false, disabled_reason = ${reason}
+    where id = ${id} and enabled`;
 }
 
 /** The stream has passed the commit of these changes, which ends at `commitEnd`. */

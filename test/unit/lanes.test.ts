@@ -1,41 +1,55 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Lanes, type Place } from '../../src/delivery/lanes.js';
+import { Lanes, type Ordering, type Place } from '../../src/delivery/lanes.js';
 
 interface Step {
-  table: number;
+  tables: number[];
   keys: number[];
   barrier: boolean;
+  ordering: Ordering;
 }
 
 class Delivery implements Place {
-  readonly table: number;
+  readonly ordering: Ordering;
+  readonly tables: readonly number[];
   readonly keys: readonly number[];
   readonly barrier: boolean;
   waitsFor = 0;
   followers: Place[] = [];
 
-  constructor({ table, keys, barrier }: Step) {
-    this.table = table;
+  constructor({ tables, keys, barrier, ordering }: Step) {
+    this.ordering = ordering;
+    this.tables = tables;
     this.keys = barrier ? [] : keys;
     this.barrier = barrier;
   }
 }
 
-const change = (table: number, ...keys: number[]) => new Delivery({ table, keys, barrier: false });
-const barrier = (table: number) => new Delivery({ table, keys: [], barrier: true });
+const ordering = 'key';
+const change = (table: number, ...keys: number[]) =>
+  new Delivery({ tables: [table], keys, barrier: false, ordering });
+const barrier = (...tables: number[]) =>
+  new Delivery({ tables, keys: [], barrier: true, ordering });
+const strict = () => new Delivery({ tables: [1], keys: [], barrier: false, ordering: 'strict' });
+const free = () => new Delivery({ tables: [1], keys: [7], barrier: false, ordering: 'none' });
 
 /** What the order of the two means, whatever the lanes do. */
 const conflict = (one: Delivery, other: Delivery) =>
-  one.keys.some((key) => other.keys.includes(key)) ||
-  (one.table === other.table && (one.barrier || other.barrier));
+  one.ordering === 'strict' ||
+  other.ordering === 'strict' ||
+  (one.ordering === 'key' &&
+    other.ordering === 'key' &&
+    (one.keys.some((key) => other.keys.includes(key)) ||
+      ((one.barrier || other.barrier) &&
+        one.tables.some((table) => other.tables.includes(table)))));
 
 /** Keys may be those of another table as well: two rows can share a hash. */
 const steps = fc.array(
   fc.record({
-    table: fc.nat(2),
+    tables: fc.uniqueArray(fc.nat(2), { minLength: 1, maxLength: 2 }),
     keys: fc.uniqueArray(fc.nat(5), { maxLength: 2 }),
     barrier: fc.nat(9).map((n) => n === 0),
+    ordering: fc.nat(19).map((n): Ordering => (n === 0 ? 'strict' : n === 1 ? 'none' : 'key')),
   }),
   { maxLength: 60 },
 );
@@ -173,6 +187,41 @@ describe('one by one', () => {
   test('changes of a table without a key run side by side', () => {
     const lanes = new Lanes<Delivery>();
     expect([change(1), change(1), change(1)].map((delivery) => lanes.add(delivery))).toEqual([
+      true,
+      true,
+      true,
+    ]);
+  });
+
+  test('a barrier of several tables holds up each of them', () => {
+    const lanes = new Lanes<Delivery>();
+    const [both, one, other, third] = [barrier(1, 2), change(1, 7), change(2, 8), change(3, 9)];
+    expect([both, one, other, third].map((delivery) => lanes.add(delivery))).toEqual([
+      true,
+      false,
+      false,
+      true,
+    ]);
+    expect(lanes.done(both)).toEqual([one, other]);
+  });
+
+  test('in strict order everything waits for everything, also where the order is changed', () => {
+    const lanes = new Lanes<Delivery>();
+    const [before, one, two, after] = [change(1, 7), strict(), strict(), change(2, 9)];
+    expect([before, one, two, after].map((delivery) => lanes.add(delivery))).toEqual([
+      true,
+      false,
+      false,
+      false,
+    ]);
+    expect(lanes.done(before)).toEqual([one]);
+    expect(lanes.done(one)).toEqual([two]);
+    expect(lanes.done(two)).toEqual([after]);
+  });
+
+  test('without an order changes of one row run side by side', () => {
+    const lanes = new Lanes<Delivery>();
+    expect([free(), free(), change(1, 7)].map((delivery) => lanes.add(delivery))).toEqual([
       true,
       true,
       true,

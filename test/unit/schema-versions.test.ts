@@ -13,6 +13,7 @@ const column = (name: string, given: Partial<Column> = {}): Column => ({
 });
 
 const table = (name: string, columns: Column[], key: string[] = []): Table => ({
+  oid: '1',
   name,
   pgstream_id: `id of ${name}`,
   primary_key_columns: key,

@@ -1,0 +1,70 @@
+/** What one request carries: a single event, or a JSON array of several. */
+import { createHash } from 'node:crypto';
+import { isBefore, type Delivery } from './delivery.js';
+import type { Queue } from './queue.js';
+
+export interface Batch {
+  /** `webhook-id`: that of the event, or one made of the ids of the members. */
+  readonly id: string;
+  /** In the order in which the receiver is to take them. */
+  readonly members: readonly Delivery[];
+  readonly isArray: boolean;
+}
+
+/** A batch is closed when its bodies have reached this. */
+const mostBytes = 4 * 1024 * 1024;
+
+/** A batch of these, in this order. */
+export function batchOf(members: readonly Delivery[], isArray: boolean): Batch {
+  for (const member of members) member.batched = true;
+  return { id: isArray ? batchId(members) : members[0]!.id, members, isArray };
+}
+
+function batchId(members: readonly Delivery[]): string {
+  const hash = createHash('sha256').update(members.map(({ id }) => id).join(' '));
+  return `bat_${hash.digest('hex').slice(0, 32)}`;
+}
+
+/**
+ * Takes up to `most` deliveries that are ready and whose bodies are there, with those that wait for
+ * nothing but others of the same batch, roughly in the order of the log.
+ */
+export function cutBatch(ready: Queue<Delivery>, most: number): Delivery[] {
+  const members: Delivery[] = [];
+  const joining: Delivery[] = [];
+  const met = new Map<Delivery, number>();
+  for (let bytes = 0; members.length < most && bytes < mostBytes;) {
+    const first = ready.peek()?.body === undefined ? undefined : ready.peek();
+    const [joiner] = joining;
+    const next = joiner && (!first || isBefore(joiner, first)) ? joining.shift() : first;
+    if (!next) break;
+    if (next === first) ready.shift();
+    members.push(next);
+    bytes += next.bytes;
+    if (most === 1) break;
+    for (const follower of next.followers as Delivery[]) {
+      const count = (met.get(follower) ?? 0) + 1;
+      met.set(follower, count);
+      if (count === follower.waitsFor && follower.body !== undefined) joining.push(follower);
+    }
+  }
+  return members;
+}
+
+/** What is sent. */
+export function bodyOf({ members, isArray }: Batch): Buffer {
+  const bodies = members.map(({ body }) => body!);
+  if (!isArray) return bodies[0]!;
+  const parts = bodies.flatMap((body, i) => [i === 0 ? opening : comma, body]);
+  return Buffer.concat([...parts, closing]);
+}
+
+const opening = Buffer.from('[');
+const comma = Buffer.from(',');
+const closing = Buffer.from(']');
+
+/** The two halves of a list, those that are not empty. */
+export function halves<T>(items: readonly T[]): (readonly T[])[] {
+  const middle = Math.ceil(items.length / 2);
+  return [items.slice(0, middle), items.slice(middle)].filter(({ length }) => length > 0);
+}

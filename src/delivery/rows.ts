@@ -1,0 +1,96 @@
+/** Deliveries as rows of `pgstream.webhook_deliveries`, written by COPY and read without bodies. */
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import type { TransactionSql } from 'postgres';
+import { formatLsn, parseLsn } from '../replication/lsn.js';
+import { createDelivery, type Delivery } from './delivery.js';
+
+/** A row without its body. */
+export interface StoredRow {
+  webhook_id: string;
+  commit_lsn: string;
+  ordinal: number;
+  schema_name: string;
+  table_name: string;
+  action: string;
+  committed_at: string;
+  attempts: number;
+  active_ms: number;
+  replayed: boolean;
+  lane_tables: number[];
+  lane_keys: number[];
+  barrier: boolean;
+  bytes: number;
+}
+
+/** Writes all of them, or fails. */
+export async function copyIn(sql: TransactionSql, deliveries: readonly Delivery[]): Promise<void> {
+  const stream = await sql`
+    copy pgstream.webhook_deliveries
+      (webhook_id, subscription, commit_lsn, ordinal, schema_name, table_name, action,
+       committed_at, attempts, active_for, last_attempt_at, last_status, last_error, replayed,
+       lane_tables, lane_keys, barrier, body)
+    from stdin`.writable();
+  await pipeline(Readable.from(deliveries.flatMap(copyLine)), stream);
+}
+
+/** A line of COPY's text format: https://www.postgresql.org/docs/current/sql-copy.html */
+function copyLine(delivery: Delivery): Buffer[] {
+  const { event, lastFailure } = delivery;
+  const columns = [
+    delivery.id,
+    delivery.subscription,
+    formatLsn(delivery.commitLsn),
+    delivery.ordinal,
+    escape(event.schema),
+    escape(event.table),
+    event.action,
+    event.committedAt,
+    delivery.attempts,
+    `${delivery.activeMs} ms`,
+    lastFailure?.at.toISOString() ?? '\\N',
+    lastFailure?.status ?? '\\N',
+    lastFailure ? escape(lastFailure.reason) : '\\N',
+    delivery.replayed ? 't' : 'f',
+    `{${delivery.tables.join(',')}}`,
+    `{${delivery.keys.join(',')}}`,
+    delivery.barrier ? 't' : 'f',
+  ];
+  return [Buffer.from(`${columns.join('\t')}\t`), escapeBody(delivery.body!), newline];
+}
+
+const newline = Buffer.from('\n');
+const escapes: Record<string, string> = { '\\': '\\\\', '\t': '\\t', '\n': '\\n', '\r': '\\r' };
+
+const escape = (text: string): string => text.replace(/[\\\t\n\r]/g, (found) => escapes[found]!);
+
+const backslash = 0x5c;
+
+/** Compact JSON has no bare control characters. */
+const escapeBody = (body: Buffer): Buffer =>
+  body.includes(backslash) ? Buffer.from(escape(body.toString('latin1')), 'latin1') : body;
+
+/** A delivery of the table, its body left there. */
+export const fromRow = (subscription: number, row: StoredRow): Delivery =>
+  createDelivery({
+    id: row.webhook_id,
+    subscription,
+    commitLsn: parseLsn(row.commit_lsn),
+    ordinal: row.ordinal,
+    event: {
+      schema: row.schema_name,
+      table: row.table_name,
+      action: row.action,
+      committedAt: row.committed_at,
+    },
+    body: undefined,
+    bytes: row.bytes,
+    transaction: undefined,
+    stored: 'yes',
+    attempts: row.attempts,
+    activeMs: row.active_ms,
+    replayed: row.replayed,
+    tables: row.lane_tables,
+    keys: row.lane_keys,
+    barrier: row.barrier,
+  });

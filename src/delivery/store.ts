@@ -1,0 +1,352 @@
+/**
+ * `pgstream.webhook_deliveries`: the deliveries that no transaction has to wait for any more.
+ *
+ * Appends are committed in the order in which they were asked for, many at a time. Deliveries are
+ * taken out by DELETE, many at a time as well; one that was accepted but not yet taken out when the
+ * runner dies is sent again. Rows that somebody else has locked are passed over and taken out later,
+ * so that nobody's open transaction holds up what has to be stored.
+ */
+import type { Sql, TransactionSql } from 'postgres';
+import { formatLsn, type Lsn } from '../replication/lsn.js';
+import { arrayLiteral } from '../source/array-literal.js';
+import type { Transactions } from '../source/transactions.js';
+import type { Delivery, LogPlace } from './delivery.js';
+import { Queue } from './queue.js';
+import { copyIn, fromRow, type StoredRow } from './rows.js';
+
+export interface Loaded {
+  readonly deliveries: readonly Delivery[];
+  /** The place of the last row that was read; undefined where there was none. */
+  readonly end: LogPlace | undefined;
+  /** There were no more at the time of the question. */
+  readonly isLast: boolean;
+}
+
+export interface StoreOptions {
+  readonly sql: Sql;
+  readonly transactions: Transactions;
+  /** Repeats work while Postgres is away. */
+  readonly keepTrying: <T>(work: () => Promise<T>) => Promise<T>;
+  /** Fails in a transaction of a runner that another one has taken over from. */
+  readonly fence: (sql: TransactionSql) => Promise<void>;
+  /** A write has failed for good. */
+  readonly fail: (error: unknown) => void;
+}
+
+const mostBytesAtOnce = 4 * 1024 * 1024;
+const mostRowsAtOnce = 5_000;
+/** When rows that were locked are tried again. */
+const lockedRetryMs = 1_000;
+const uniqueViolation = '23505';
+
+interface Append {
+  readonly delivery: Delivery;
+  readonly committed: () => void;
+}
+
+export class DeliveryStore {
+  readonly #options: StoreOptions;
+  readonly #appends = new Queue<Append>();
+  readonly #removals = new Queue<string>();
+  /** Ids that are being taken out, so that no load brings them back. */
+  readonly #leaving = new Set<string>();
+  readonly #loads = new Set<Set<string>>();
+  #attempts = new Set<Delivery>();
+  #writing: Promise<void> | undefined;
+
+  constructor(options: StoreOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Makes the table fit to be read from: what the log brings again from `position` on is forgotten, so
+   * that it comes once and in its place; what came from another server stands before everything; what
+   * belongs to no subscription goes. Returns the bytes that wait for each subscription.
+   */
+  async open(position: Lsn, idPrefix: string): Promise<Map<number, number>> {
+    await this.#transaction(async (sql) => {
+      await sql`
+        update pgstream.webhook_deliveries d
+        set commit_lsn = '0/0', ordinal = o.ordinal
+        from (
+          select webhook_id,
+                 row_number() over (partition by subscription order by commit_lsn, ordinal)
+                   + coalesce((
+                       select max(earlier.ordinal) from pgstream.webhook_deliveries earlier
+                       where earlier.subscription = f.subscription
+                         and earlier.commit_lsn = '0/0'), 0) as ordinal
+          from pgstream.webhook_deliveries f
+          where not starts_with(webhook_id, ${idPrefix}) and commit_lsn > '0/0'
+        ) o
+        where d.webhook_id = o.webhook_id`;
+      await sql`
+        delete from pgstream.webhook_deliveries
+        where commit_lsn >= ${formatLsn(position)}::pg_lsn`;
+      await sql`
+        delete from pgstream.webhook_deliveries d
+        where not exists (
+          select from pgstream.webhook_subscriptions s where s.id = d.subscription)`;
+      await sql`
+        delete from pgstream.subscription_state t
+        where not exists (
+          select from pgstream.webhook_subscriptions s where s.id = t.subscription)`;
+    });
+    const { sql, keepTrying } = this.#options;
+    const rows = await keepTrying(
+      () => sql<{ subscription: number; bytes: number }[]>`
+        select subscription::float8 as subscription, sum(octet_length(body))::float8 as bytes
+        from pgstream.webhook_deliveries group by subscription`,
+    );
+    return new Map(rows.map(({ subscription, bytes }) => [subscription, bytes]));
+  }
+
+  /** Writes a delivery behind all that were appended before; `committed` is called when it stands. */
+  append(delivery: Delivery, committed: () => void): void {
+    delivery.stored = 'storing';
+    this.#appends.push({ delivery, committed });
+    this.#write();
+  }
+
+  /** Takes out a delivery that was accepted. */
+  remove(delivery: Delivery): void {
+    this.#attempts.delete(delivery);
+    this.#removals.push(delivery.id);
+    this.#leaving.add(delivery.id);
+    for (const left of this.#loads) left.add(delivery.id);
+    this.#write();
+  }
+
+  /** Notes a failed attempt of a stored delivery. */
+  noteAttempt(delivery: Delivery): void {
+    this.#attempts.add(delivery);
+    this.#write();
+  }
+
+  /** Marks a stored delivery as given up; it stays until somebody replays or deletes it. */
+  async bury(delivery: Delivery): Promise<void> {
+    await this.flushed();
+    await this.#transaction(async (sql) => {
+      await sql`
+        update pgstream.webhook_deliveries set state = 'dead' where webhook_id = ${delivery.id}`;
+    });
+  }
+
+  /** Resolves when all that was asked for so far is written. */
+  async flushed(): Promise<void> {
+    while (this.#writing) await this.#writing;
+  }
+
+  /** The bytes that wait for a subscription. */
+  async bytesOf(subscription: number): Promise<number> {
+    const { sql, keepTrying } = this.#options;
+    const rows = await keepTrying(
+      () => sql<{ bytes: number }[]>`
+        select coalesce(sum(octet_length(body)), 0)::float8 as bytes
+        from pgstream.webhook_deliveries where subscription = ${subscription}`,
+    );
+    return rows[0]!.bytes;
+  }
+
+  /** Deletes the oldest until no more than `bytes` wait; returns how many went. */
+  async dropOldest(subscription: number, bytes: number): Promise<number> {
+    await this.flushed();
+    return this.#transaction(async (sql) => {
+      const { count } = await sql`
+        delete from pgstream.webhook_deliveries d
+        using (
+          select webhook_id, sum(octet_length(body)) over (order by commit_lsn desc, ordinal desc)
+            as newer
+          from pgstream.webhook_deliveries where subscription = ${subscription}
+        ) o
+        where d.webhook_id = o.webhook_id and o.newer > ${bytes}`;
+      return count;
+    });
+  }
+
+  /** Whether any of these is no longer in the table. */
+  async areGone(deliveries: readonly Delivery[]): Promise<boolean> {
+    const { sql, keepTrying } = this.#options;
+    const ids = arrayLiteral(deliveries.map(({ id }) => id));
+    const rows = await keepTrying(
+      () => sql<{ count: number }[]>`
+        select count(*)::integer as count from pgstream.webhook_deliveries
+        where webhook_id = any(${ids}::text[]) and state = 'pending'`,
+    );
+    return rows[0]!.count < deliveries.length;
+  }
+
+  /** The deliveries of a subscription that wait behind a place, in order, without their bodies. */
+  async load(subscription: number, after: LogPlace, limit: number): Promise<Loaded> {
+    const { sql, keepTrying } = this.#options;
+    const left = new Set(this.#leaving);
+    this.#loads.add(left);
+    const rows = await keepTrying(
+      () => sql<StoredRow[]>`
+        select webhook_id, commit_lsn, ordinal::float8 as ordinal, schema_name, table_name, action,
+               committed_at::text as committed_at, attempts, replayed, barrier,
+               to_json(lane_keys) as lane_keys, to_json(lane_tables) as lane_tables,
+               octet_length(body) as bytes,
+               extract(epoch from active_for)::float8 * 1000 as active_ms
+        from pgstream.webhook_deliveries
+        where subscription = ${subscription} and state = 'pending'
+          and (commit_lsn, ordinal) > (${formatLsn(after.commitLsn)}::pg_lsn, ${after.ordinal})
+        order by commit_lsn, ordinal
+        limit ${limit}`,
+    );
+    this.#loads.delete(left);
+    const deliveries = rows.map((row) => fromRow(subscription, row));
+    return {
+      deliveries: deliveries.filter(({ id }) => !left.has(id)),
+      end: deliveries.at(-1),
+      isLast: rows.length < limit,
+    };
+  }
+
+  /** Reads the bodies of stored deliveries; one that is no longer there was taken out by somebody. */
+  async fetchBodies(deliveries: readonly Delivery[]): Promise<void> {
+    const { sql, keepTrying } = this.#options;
+    const ids = arrayLiteral(deliveries.map(({ id }) => id));
+    const rows = await keepTrying(
+      () => sql<{ webhook_id: string; body: Buffer }[]>`
+        select webhook_id, convert_to(body, 'UTF8') as body from pgstream.webhook_deliveries
+        where webhook_id = any(${ids}::text[]) and state = 'pending'`,
+    );
+    const bodies = new Map(rows.map(({ webhook_id: id, body }) => [id, body]));
+    for (const delivery of deliveries) delivery.body = bodies.get(delivery.id);
+  }
+
+  /** Takes out everything of a subscription that is no more. */
+  clear(subscription: number): void {
+    this.#transaction(async (sql) => {
+      await sql`delete from pgstream.webhook_deliveries where subscription = ${subscription}`;
+      await sql`delete from pgstream.subscription_state where subscription = ${subscription}`;
+    }).catch(this.#options.fail);
+  }
+
+  #write(): void {
+    this.#writing ??= this.#writeAll()
+      .catch(this.#options.fail)
+      .finally(() => (this.#writing = undefined));
+  }
+
+  /** One transaction after the other, each with all that has come together in the meantime. */
+  async #writeAll(): Promise<void> {
+    await Promise.resolve();
+    while (this.#appends.length + this.#removals.length + this.#attempts.size > 0) {
+      const appends = this.#takeAppends();
+      const attempts = [...this.#attempts];
+      this.#attempts = new Set();
+      const removals = take(this.#removals, mostRowsAtOnce);
+      const locked = await this.#writeOnce(appends, attempts, removals);
+      for (const id of removals) if (!locked.has(id)) this.#leaving.delete(id);
+      this.#removeLater([...locked]);
+      for (const { delivery, committed } of appends) {
+        delivery.stored = 'yes';
+        committed();
+      }
+    }
+  }
+
+  /** Returns the ids of removals that somebody has locked. */
+  async #writeOnce(
+    appends: readonly Append[],
+    attempts: readonly Delivery[],
+    removals: readonly string[],
+  ): Promise<ReadonlySet<string>> {
+    const deliveries = appends.map(({ delivery }) => delivery);
+    let isRepeat = false;
+    for (;;) {
+      try {
+        return await this.#transaction(async (sql) => {
+          // The first try may have been committed although the answer was lost.
+          if (isRepeat)
+            await takeOut(
+              sql,
+              deliveries.map(({ id }) => id),
+            );
+          isRepeat = true;
+          if (appends.length > 0) await copyIn(sql, deliveries);
+          if (attempts.length > 0) await updateAttempts(sql, attempts);
+          return takeOut(sql, removals);
+        });
+      } catch (error) {
+        // A try that was given up as lost has been committed only now.
+        if ((error as { code?: string }).code !== uniqueViolation) throw error;
+      }
+    }
+  }
+
+  #removeLater(ids: readonly string[]): void {
+    if (ids.length === 0) return;
+    setTimeout(() => {
+      for (const id of ids) this.#removals.push(id);
+      this.#write();
+    }, lockedRetryMs).unref();
+  }
+
+  #takeAppends(): Append[] {
+    const batch: Append[] = [];
+    for (let bytes = 0; bytes < mostBytesAtOnce && batch.length < mostRowsAtOnce;) {
+      const append = this.#appends.shift();
+      if (!append) break;
+      batch.push(append);
+      bytes += append.delivery.bytes;
+    }
+    return batch;
+  }
+
+  async #transaction<T>(work: (sql: TransactionSql) => Promise<T>): Promise<T> {
+    const { transactions, fence } = this.#options;
+    return transactions.run(async (sql) => {
+      await fence(sql);
+      return work(sql);
+    });
+  }
+}
+
+/** Deletes what nobody has locked; returns the ids of the others. */
+async function takeOut(sql: TransactionSql, ids: readonly string[]): Promise<ReadonlySet<string>> {
+  if (ids.length === 0) return new Set();
+  const list = arrayLiteral(ids);
+  const { count } = await sql`
+    delete from pgstream.webhook_deliveries
+    where webhook_id in (
+      select webhook_id from pgstream.webhook_deliveries
+      where webhook_id = any(${list}::text[]) for update skip locked)`;
+  if (count === ids.length) return new Set();
+  const left = await sql<{ webhook_id: string }[]>`
+    select webhook_id from pgstream.webhook_deliveries where webhook_id = any(${list}::text[])`;
+  return new Set(left.map(({ webhook_id: id }) => id));
+}
+
+async function updateAttempts(sql: TransactionSql, deliveries: readonly Delivery[]): Promise<void> {
+  const rows = deliveries.map(({ id, attempts, activeMs, lastFailure }) => ({
+    id,
+    attempts,
+    active: `${activeMs} ms`,
+    status: lastFailure?.status ?? null,
+    error: lastFailure?.reason ?? null,
+    at: lastFailure?.at.toISOString() ?? null,
+  }));
+  await sql`
+    update pgstream.webhook_deliveries d
+    set attempts = a.attempts, active_for = a.active, last_attempt_at = a.at,
+        last_status = a.status, last_error = a.error
+    from jsonb_to_recordset(${sql.json(rows)})
+      as a(id text, attempts integer, active interval, status integer, error text, at timestamptz)
+    where d.webhook_id = a.id
+      and d.webhook_id in (
+        select l.webhook_id from pgstream.webhook_deliveries l
+        where l.webhook_id = any(${arrayLiteral(deliveries.map(({ id }) => id))}::text[])
+        for update skip locked)`;
+}
+
+function take<T>(queue: Queue<T>, most: number): T[] {
+  const taken: T[] = [];
+  while (taken.length < most) {
+    const item = queue.shift();
+    if (item === undefined) break;
+    taken.push(item);
+  }
+  return taken;
+}

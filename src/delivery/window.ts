@@ -1,0 +1,132 @@
+/**
+ * The deliveries of one subscription that are in memory: which of them may run, and which stand
+ * behind one that has failed.
+ */
+import type { Delivery } from './delivery.js';
+import { Lanes } from './lanes.js';
+import { Parked } from './parked.js';
+import { Queue } from './queue.js';
+
+/** So many may wait in memory behind others that have failed. */
+const mostStuck = 200;
+
+export class Window {
+  /** All that is not done, by id, in the order of the log. */
+  #open = new Map<string, Delivery>();
+  #lanes = new Lanes<Delivery>();
+  /** What waits for nothing else, in the order in which it became so. */
+  ready = new Queue<Delivery>();
+  readonly #parked = new Parked();
+  #stuck = 0;
+
+  get size(): number {
+    return this.#open.size;
+  }
+
+  get parked(): number {
+    return this.#parked.size;
+  }
+
+  get isParkingFull(): boolean {
+    return this.#parked.isFull;
+  }
+
+  has(delivery: Delivery): boolean {
+    return this.#open.get(delivery.id) === delivery;
+  }
+
+  hasId(id: string): boolean {
+    return this.#open.has(id);
+  }
+
+  /** Whether it has to stay in the table, behind one that has failed. */
+  mustPark(delivery: Delivery): boolean {
+    return (
+      this.#parked.blocks(delivery) ||
+      (this.#stuck > mostStuck && this.#lanes.waitsForAny(delivery, ({ stuck }) => stuck))
+    );
+  }
+
+  /** It stays in the table; what has to come after it will, too. */
+  park(delivery: Delivery): void {
+    this.#parked.add(delivery);
+  }
+
+  /** What was parked is to be looked for in the table again. */
+  unpark(): void {
+    this.#parked.clear();
+  }
+
+  add(delivery: Delivery): void {
+    this.#open.set(delivery.id, delivery);
+    this.#setStuck(
+      delivery,
+      this.#lanes.waitsForAny(delivery, ({ stuck }) => stuck),
+    );
+    if (this.#lanes.add(delivery)) this.ready.push(delivery);
+  }
+
+  /** An attempt has failed: what waits for it is stuck. */
+  failed(delivery: Delivery): void {
+    this.#spread(delivery, true);
+  }
+
+  /** Takes out what is accepted or let go; what has waited for nothing else becomes ready. */
+  done(delivery: Delivery): void {
+    if (!this.has(delivery)) return;
+    this.#open.delete(delivery.id);
+    if (delivery.stuck) this.#spread(delivery, false);
+    for (const next of this.#lanes.done(delivery)) {
+      if (!next.done) this.ready.push(next);
+    }
+  }
+
+  /**
+   * Parks what is stuck behind others, when that is much and all of it is stored. Returns what has
+   * left memory.
+   */
+  evict(): Delivery[] {
+    if (this.#stuck <= mostStuck) return [];
+    const waiting = [...this.#open.values()].filter(
+      ({ stuck, waitsFor, batched }) => stuck && waitsFor > 0 && !batched,
+    );
+    if (waiting.length === 0 || waiting.some(({ stored }) => stored !== 'yes')) return [];
+    for (const delivery of waiting) {
+      this.#open.delete(delivery.id);
+      this.#setStuck(delivery, false);
+      this.#parked.add(delivery);
+    }
+    this.#lanes = new Lanes();
+    for (const delivery of this.#open.values()) this.#lanes.add(delivery);
+    return waiting;
+  }
+
+  /** Forgets everything, and returns it. */
+  clear(): Delivery[] {
+    const all = [...this.#open.values()];
+    this.#open = new Map();
+    this.#lanes = new Lanes();
+    this.ready = new Queue();
+    this.#parked.clear();
+    this.#stuck = 0;
+    return all;
+  }
+
+  #spread(from: Delivery, stuck: boolean): void {
+    this.#setStuck(from, stuck);
+    const stack: Delivery[] = [from];
+    for (let next = stack.pop(); next; next = stack.pop()) {
+      for (const follower of next.followers as Delivery[]) {
+        if (follower.stuck === stuck) continue;
+        this.#setStuck(follower, stuck);
+        stack.push(follower);
+      }
+    }
+  }
+
+  #setStuck(delivery: Delivery, stuck: boolean): void {
+    if (delivery.stuck === stuck) return;
+    delivery.stuck = stuck;
+    this.#stuck += stuck ? 1 : -1;
+  }
+}
