@@ -5,6 +5,7 @@ create table pgstream.runner_lease (
   holder jsonb,
   heartbeat_at timestamptz not null default '-infinity',
   confirmed_lsn pg_lsn,
+  confirmed_commit_at timestamptz,
   state text not null default 'stopped',
   problem text,
   constraint runner_lease_pkey primary key (slot_name)

@@ -9,5 +9,7 @@ set local search_path = pg_catalog, pg_temp;
 \ir publications.sql
 \ir subscriptions.sql
 \ir event_triggers.sql
+\ir status.sql
+\ir deliveries.sql
 \ir comments.sql
 \ir grants.sql

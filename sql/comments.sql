@@ -179,6 +179,9 @@ comment on column pgstream.runner_lease.heartbeat_at is
 comment on column pgstream.runner_lease.confirmed_lsn is
   'The position that it has confirmed, or is about to. A slot beyond it was moved by somebody '
   'else.';
+comment on column pgstream.runner_lease.confirmed_commit_at is
+  'All that was committed before it is confirmed: the commit time of the last confirmed '
+  'transaction, or the time of a later heartbeat whose place in the log is confirmed.';
 comment on column pgstream.runner_lease.state is
   'streaming, reconnecting, halted (see problem), or stopped.';
 comment on column pgstream.runner_lease.problem is

@@ -1,8 +1,9 @@
 -- Takes away all that sql/code.sql made, and no table. Fails with 2BP01, listing them, when objects
--- of others depend on a function of ours.
+-- of others depend on a view or function of ours.
 do $$
 declare
   v_trigger record;
+  v_views text;
   v_functions text;
 begin
   drop event trigger if exists pgstream_ddl_command_end;
@@ -16,6 +17,13 @@ begin
   loop
     execute format('drop trigger %I on %s', v_trigger.tgname, v_trigger.rel);
   end loop;
+
+  select string_agg(c.oid::regclass::text, ', ') into v_views
+  from pg_class c
+  where c.relnamespace = 'pgstream'::regnamespace and c.relkind = 'v';
+  if v_views is not null then
+    execute format('drop view %s', v_views);
+  end if;
 
   select string_agg(p.oid::regprocedure::text, ', ') into v_functions
   from pg_proc p

@@ -229,6 +229,11 @@ describe.each(removals)('%s', { timeout: 60_000 }, (way) => {
       'create view theirs.log as select * from pgstream.schema_log',
       /theirs\.log|view/,
     ],
+    [
+      'a view on the status',
+      'create view theirs.status as select * from pgstream.webhook_status',
+      /theirs\.status|view/,
+    ],
     ['a column of type xid', 'create table theirs.ids (id pgstream.xid)', /theirs\.ids/],
     [
       'a default that calls us',
