@@ -89,7 +89,7 @@ comment on column pgstream.webhook_subscriptions.on_exhausted is
   'What happens after retry_for: dead_letter sets the delivery aside until somebody replays or '
   'deletes it; block keeps trying, and keeps later changes of the row waiting.';
 comment on column pgstream.webhook_subscriptions.spill_quota is
-  'The most bytes of bodies that wait in pgstream.webhook_deliveries.';
+  'The most bytes of bodies that may stand in pgstream.webhook_deliveries, waiting or dead.';
 comment on column pgstream.webhook_subscriptions.on_quota is
   'What happens at the quota. hold: the slot is not confirmed further, and the server keeps its '
   'log. disable: enabled becomes false, and what does not fit is lost. drop_oldest: the oldest '

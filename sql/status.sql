@@ -5,7 +5,7 @@ with waiting as (
          count(*) filter (where d.state = 'dead') as dead,
          min(d.committed_at) filter (where d.state = 'pending') as oldest_pending,
          -- the length is known without fetching the body
-         sum(octet_length(d.body)) filter (where d.state = 'pending') as bytes
+         sum(octet_length(d.body)) as bytes
   from pgstream.webhook_deliveries d
   group by d.subscription
 )
@@ -65,7 +65,7 @@ comment on column pgstream.webhook_status.dropped is
 comment on column pgstream.webhook_status.oldest_pending is
   'When the oldest event in pgstream.webhook_deliveries that waits was committed.';
 comment on column pgstream.webhook_status.spilled_bytes is
-  'The bytes of the bodies that wait in pgstream.webhook_deliveries, without dead ones.';
+  'The bytes of the bodies that stand in pgstream.webhook_deliveries, waiting or dead.';
 comment on column pgstream.webhook_status.spill_quota is 'The most that spilled_bytes may become.';
 comment on column pgstream.webhook_status.quota_used is
   'spilled_bytes in percent of spill_quota; null where that is 0.';

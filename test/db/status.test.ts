@@ -101,14 +101,14 @@ describe('webhook_status', () => {
       pending: '7',
       dead: '1',
       oldest_pending: new Date('2026-01-02T00:00:00Z'),
-      spilled_bytes: '10',
-      quota_used: '33.3',
+      spilled_bytes: '14',
+      quota_used: '46.7',
     });
     expect(await webhookStatus(other)).toMatchObject({
       pending: '0',
       dead: '1',
       oldest_pending: null,
-      spilled_bytes: '0',
+      spilled_bytes: '4',
       quota_used: null,
     });
     expect(await sql`select from pgstream.webhook_status`).toHaveLength(2);

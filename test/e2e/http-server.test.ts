@@ -217,7 +217,7 @@ test('health, readiness and status tell how the runner does', async () => {
   expect(await ask('/ready')).toMatchObject({ status: 200, body: { state: 'streaming' } });
   expect(await ask('/status?verbose')).toMatchObject({
     status: 200,
-    body: { state: 'streaming', slot: `pgstream_${database.name}_slot`, pending: 0 },
+    body: { state: 'streaming', slot: `pgstream_${database.name}_slot`, inMemory: 0 },
   });
 });
 
