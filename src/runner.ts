@@ -24,7 +24,7 @@ import type { Settings } from './settings/settings.js';
 import { describeTable } from './source/catalog.js';
 import { oneAtATime } from './source/one-at-a-time.js';
 import { persist } from './source/persist.js';
-import { reconcileSchemas, reconcileWhenFree } from './source/reconcile.js';
+import { reconcileSchemas, whenFree } from './source/reconcile.js';
 import { ackSchemaVersion } from './source/schema-log.js';
 import { freeSlot, openPool, openSingle, openSource, slotPosition } from './source/source.js';
 import { loadState } from './source/state.js';
@@ -100,14 +100,20 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
       defaultTimeoutMs: settings.clientTimeout,
       maySend: () => true,
       disable: (id, reason) => {
-        keepTrying(() => disableSubscription(sql, id, reason)).catch(fail);
+        const work = () => keepTrying(() => disableSubscription(sql, id, reason));
+        whenFree(work, { what: 'disable a subscription', log, signal: stop }).catch(fail);
       },
       fail,
       log,
     });
     dispatcher = dispatching;
     const reconcile = oneAtATime(
-      () => reconcileWhenFree(() => keepTrying(() => reconcileSchemas(sql)), log, stop),
+      () =>
+        whenFree(() => keepTrying(() => reconcileSchemas(sql)), {
+          what: 'reconcile the schema log',
+          log,
+          signal: stop,
+        }),
       fail,
     );
     const pipeline = new Pipeline({

@@ -27,7 +27,10 @@ export class Dispatcher {
     this.#waiting = waiting;
     this.#context = { ...context, changed: () => this.#changed?.() };
     this.#timer = setInterval(() => {
-      for (const endpoint of this.#endpoints.values()) endpoint.tick();
+      for (const [id, endpoint] of this.#endpoints) {
+        endpoint.tick();
+        if (endpoint.isGone) this.#endpoints.delete(id);
+      }
     }, tickMs);
   }
 

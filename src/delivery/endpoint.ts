@@ -116,14 +116,13 @@ export class Endpoint {
 
   get status(): EndpointStatus {
     const pauseMs = this.#sender.pauseMs;
-    const { problem } = this.#sender;
     return {
       state: this.#state,
       delivered: this.#delivered,
       dropped: this.#dropped,
       inMemory: this.#unstored.size + this.#held.length,
       lastSuccessAt: this.#lastSuccessAt,
-      lastFailure: problem ? { status: null, reason: problem, at: new Date(0) } : this.#lastFailure,
+      lastFailure: this.#sender.problem ?? this.#lastFailure,
       nextAttemptAt: pauseMs === undefined ? undefined : new Date(Date.now() + pauseMs),
     };
   }
@@ -139,6 +138,11 @@ export class Endpoint {
 
   get inFlight(): number {
     return this.#sender.inFlight;
+  }
+
+  /** Whether nothing of a deleted subscription is left. */
+  get isGone(): boolean {
+    return this.#isDeleted && this.#window.size === 0 && this.#sender.inFlight === 0;
   }
 
   /** Whether the log waits for this subscription, because the table may hold no more of it. */
@@ -206,6 +210,7 @@ export class Endpoint {
       else if (delivery.stored === 'no') this.#append(delivery);
     }
     this.#leave(this.#window.evict());
+    if (this.#window.size === 0 && this.#window.parked > 0) this.#isUnparkWanted = true;
     this.#collapse();
     this.#inBackground(this.#lookAtTable());
     this.#advance();
@@ -277,7 +282,7 @@ export class Endpoint {
   /** Takes an event into the window, whose transaction waits for it. */
   #hold(delivery: Delivery): void {
     this.#unstored.add(delivery);
-    this.#unstoredBytes += delivery.bytes;
+    this.#unstoredBytes += delivery.bytes + overheadBytes;
     this.#admit(delivery);
   }
 
@@ -316,9 +321,7 @@ export class Endpoint {
 
   #stored(delivery: Delivery): void {
     this.#committed++;
-    delivery.transaction?.release();
-    delivery.transaction = undefined;
-    if (this.#unstored.delete(delivery)) this.#unstoredBytes -= delivery.bytes;
+    this.#letPass(delivery);
     if (delivery.done) {
       this.#remove(delivery);
       return;
@@ -327,6 +330,13 @@ export class Endpoint {
     this.#freeBody(delivery);
     delivery.whenStored?.();
     this.#advance();
+  }
+
+  /** No transaction waits for the delivery any more. */
+  #letPass(delivery: Delivery): void {
+    if (this.#unstored.delete(delivery)) this.#unstoredBytes -= delivery.bytes + overheadBytes;
+    delivery.transaction?.release();
+    delivery.transaction = undefined;
   }
 
   /** The body of what is stored need not be in memory. */
@@ -455,9 +465,7 @@ export class Endpoint {
         if (delivery.stored === 'yes') memory.addRows(-1);
       }
       this.#reckon(delivery, 0);
-      if (this.#unstored.delete(delivery)) this.#unstoredBytes -= delivery.bytes;
-      delivery.transaction?.release();
-      delivery.transaction = undefined;
+      this.#letPass(delivery);
       if (delivery.stored === 'yes') this.#remove(delivery);
     }
   }
@@ -519,9 +527,11 @@ export class Endpoint {
     const bury = async () => {
       await store.bury(delivery);
       delivery.done = true;
-      if (this.#window.parked > 0) this.#isUnparkWanted = true;
-      this.#window.done(delivery);
-      this.#context.memory.addRows(-1);
+      if (this.#window.has(delivery)) {
+        this.#isUnparkWanted = this.#window.parked > 0;
+        this.#window.done(delivery);
+        this.#context.memory.addRows(-1);
+      }
       this.#advance();
     };
     if (delivery.stored === 'yes') {

@@ -40,7 +40,7 @@ export class Sender {
   readonly #rateLimit = new RateLimit();
   #subscription: Subscription;
   #signer: Signer | undefined;
-  #problem: string | undefined;
+  #problem: Failure | undefined;
   #inFlight = 0;
   #isStopped = false;
   /** What is to be sent again now, and later. */
@@ -60,7 +60,7 @@ export class Sender {
   }
 
   /** Why nothing can be sent whatever the endpoint answers. */
-  get problem(): string | undefined {
+  get problem(): Failure | undefined {
     return this.#problem;
   }
 
@@ -92,7 +92,7 @@ export class Sender {
     try {
       if (subscription.secret !== null) this.#signer = createSigner(subscription.secret);
     } catch (error) {
-      this.#problem = (error as Error).message;
+      this.#problem = { status: null, reason: (error as Error).message, at: new Date() };
     }
   }
 

@@ -5,19 +5,18 @@ import type { Log } from '../log.js';
 const lockNotAvailable = '55P03';
 const retryMs = 1_000;
 
-/** Brings schema log and publications in step; waits for as long as they are locked. */
-export async function reconcileWhenFree(
-  reconcile: () => Promise<void>,
-  log: Log,
-  signal: AbortSignal,
+/** Does the work, again and again for as long as what it needs is locked. */
+export async function whenFree(
+  work: () => Promise<void>,
+  { what, log, signal }: { readonly what: string; readonly log: Log; readonly signal: AbortSignal },
 ): Promise<void> {
   for (;;) {
     try {
-      await reconcile();
+      await work();
       return;
     } catch (error) {
       if ((error as { code?: string }).code !== lockNotAvailable) throw error;
-      log.warn({ reason: (error as Error).message }, 'cannot reconcile the schema log yet');
+      log.warn({ reason: (error as Error).message }, `cannot ${what} yet`);
       await sleep(retryMs, undefined, { signal });
     }
   }
