@@ -10,6 +10,7 @@ import {
   checkServer,
   inspectServer,
 } from './preflight.js';
+import { acceptPosition } from './record.js';
 import { installSchema, removeSchema, requireSchema, withClient } from './schema.js';
 import { checkSlot, createSlot, dropSlot, findSlot } from './slot.js';
 
@@ -25,8 +26,9 @@ export interface InitOptions {
 
 /**
  * Installs the schema, the publications and the slot, in that order, for a slot cannot read a
- * publication that is younger than itself. What is there already is left as it is. When a later
- * step fails, what this call has made is taken away again.
+ * publication that is younger than itself. What is there already is left as it is, but for the
+ * record of how far the slot was delivered: where the slot is elsewhere, that is accepted, with a
+ * warning. When a later step fails, what this call has made is taken away again.
  */
 export function init(options: InitOptions): Promise<void> {
   const { connection, onStep, onWarning } = options;
@@ -66,6 +68,8 @@ export function init(options: InitOptions): Promise<void> {
         // Subscriptions of transactions that were open until now have been committed.
         await client.query('select pgstream.sync_publications()');
       }
+      const gap = await acceptPosition(client, name, { isNew: !slot });
+      if (gap) onWarning(gap);
     } catch (error) {
       if (fresh && options.parts === 'all') await removeSchema(client);
       throw error;
