@@ -89,7 +89,9 @@ export class ShortConnection {
 }
 
 function destroy(client: pg.Client): void {
-  (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
+  (
+    client as unknown as { connection: { stream: { destroy(): void } } }
+  ).connection.stream.destroy();
 }
 
 async function answered<T>(answer: Promise<T>, patience: number): Promise<T> {

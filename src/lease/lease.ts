@@ -190,10 +190,10 @@ export class Lease {
 
   async #beatOnce(ask: Ask): Promise<void> {
     const record = this.#record;
-    const report = this.#options.report();
     const sent = now();
     this.#tried = sent.steady;
     try {
+      const report = this.#options.report();
       const answer = await writeHeartbeat(ask, this.#tenure, report);
       if (!answer) {
         this.#lose();

@@ -41,5 +41,7 @@ export const slotMoved = (slot: string, confirmed: Lsn, position: Lsn): Pgstream
     'slot_moved',
     `replication slot "${slot}" was advanced or made anew by somebody else: ` +
       `what lies between ${formatLsn(confirmed)} and ${formatLsn(position)} was not delivered`,
-    { hint: `pgstream init --replication-slot ${slot} accepts the gap; then start pgstream again.` },
+    {
+      hint: `pgstream init --replication-slot ${slot} accepts the gap; then start pgstream again.`,
+    },
   );
