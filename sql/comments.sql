@@ -180,6 +180,6 @@ comment on column pgstream.runner_lease.confirmed_lsn is
   'The position that it has confirmed, or is about to. A slot beyond it was moved by somebody '
   'else.';
 comment on column pgstream.runner_lease.state is
-  'streaming, reconnecting, halted (see problem), or stopped.';
+  'starting, waiting (for the slot), streaming, reconnecting, halted (see problem), or stopped.';
 comment on column pgstream.runner_lease.problem is
   'Why nothing is read, and what to do about it; null while all is well.';

@@ -136,6 +136,16 @@ test('heartbeats tell of state and problem', async () => {
   });
 });
 
+test('a tenure that a failover has undone is not that of the next leader of its epoch', async () => {
+  const slot = await newSlot();
+  const { lease } = await standBy(slot, { periods: patient });
+  const { epoch } = lease;
+  await database.sql`
+    update pgstream.runner_lease set holder = jsonb_set(holder, '{id}', '"another"')
+    where slot_name = ${slot} and epoch = ${String(epoch)}::bigint`;
+  await eventually(() => lease.fenced.aborted);
+});
+
 describe('a leader that is cut off', () => {
   test('stops by itself before another one leads, and is fenced when it comes back', async () => {
     const slot = await newSlot();
