@@ -19,6 +19,11 @@ export interface InitOptions {
   /** Default: `pgstream_<database>_slot`. */
   readonly slotName: string | undefined;
   readonly parts: 'all' | 'migrations' | 'slot';
+  /**
+   * Whether a slot that somebody else has moved is taken as it is, with a warning. Default: true.
+   * To be false where nobody looks: what was not delivered must not be passed over by a restart.
+   */
+  readonly acceptGap?: boolean;
   /** Told of each step, and of what the server warns of. */
   readonly onStep: (text: string) => void;
   readonly onWarning: (text: string) => void;
@@ -68,8 +73,10 @@ export function init(options: InitOptions): Promise<void> {
         // Subscriptions of transactions that were open until now have been committed.
         await client.query('select pgstream.sync_publications()');
       }
-      const gap = await acceptPosition(client, name, { isNew: !slot });
-      if (gap) onWarning(gap);
+      if (!slot || options.acceptGap !== false) {
+        const gap = await acceptPosition(client, name, { isNew: !slot });
+        if (gap) onWarning(gap);
+      }
     } catch (error) {
       if (fresh && options.parts === 'all') await removeSchema(client);
       throw error;

@@ -27,6 +27,7 @@ import { ShortConnection, type Ask } from './connection.js';
 import { DurableRecord } from './durable.js';
 import { demand, fence, fencedError, leaseCte, type Tenure } from './fence.js';
 import { endTenure, writeHeartbeat, type Report } from './row.js';
+import { findTrouble } from './trouble.js';
 import { isValidAt, nextBeatMs, type Moment, type Periods } from './timing.js';
 import { endReader } from './walsender.js';
 
@@ -51,6 +52,7 @@ export class Lease {
   readonly #heartbeats: ShortConnection;
   /** For what must be on disk before it counts. */
   readonly #lasting: ShortConnection;
+  readonly #watch: ShortConnection;
   readonly #fenced = new AbortController();
   readonly #released = new AbortController();
   readonly #beating: Promise<void>;
@@ -72,6 +74,7 @@ export class Lease {
     this.#tried = taken.steady;
     this.#heartbeats = new ShortConnection({ connection, answerMs, commit: 'off' });
     this.#lasting = new ShortConnection({ connection, answerMs, commit: 'local' });
+    this.#watch = new ShortConnection({ connection, answerMs, commit: 'off' });
     this.#beating = this.#beat();
   }
 
@@ -95,7 +98,10 @@ export class Lease {
     return this.#fenced.signal;
   }
 
-  /** Resolves when requests may be sent. Rejects when they never will be, or the signal fires. */
+  /**
+   * Resolves when requests may be sent, which `isValid` has to be asked about again before each of
+   * them. Rejects when they never will be, or the signal fires.
+   */
   async whenValid(signal: AbortSignal): Promise<void> {
     const wake = () => this.#wake();
     signal.addEventListener('abort', wake);
@@ -124,6 +130,16 @@ export class Lease {
     }
   }
 
+  /**
+   * What keeps the slot from being read, with the next command to type; undefined while all is well.
+   * To be asked every few seconds. `received`: the greatest position that the server has told us of.
+   * Rejects with the PgstreamError of a question that failed, which says nothing of the slot.
+   */
+  findTrouble(received: () => Lsn): Promise<PgstreamError | undefined> {
+    const reading = { confirmed: () => this.confirmed, received };
+    return findTrouble(this.#watch.ask, this.#options.slotName, reading);
+  }
+
   /** The first statement of each transaction that writes; see `fence`. */
   fence(transaction: TransactionSql): Promise<void> {
     return fence(transaction, this.#tenure);
@@ -139,7 +155,7 @@ export class Lease {
     demand(this.#tenure, held);
   }
 
-  /** Where the slot was confirmed up to when the tenure began. */
+  /** For `waitForLease`: where the slot was confirmed up to when the tenure began. */
   begin(position: Lsn): void {
     this.#record = new DurableRecord(position);
   }
@@ -155,7 +171,10 @@ export class Lease {
     if (report.confirmed !== undefined) this.#record.flushed(report.confirmed);
   }
 
-  /** Ends the tenure, after the slot was left. Another runner need not wait then. */
+  /**
+   * Ends the tenure, after the slot was left. Another runner need not wait then. Rejects with a
+   * PgstreamError when the server cannot be told; the tenure is over all the same.
+   */
   async release(): Promise<void> {
     this.#released.abort();
     this.#wake();
@@ -163,7 +182,7 @@ export class Lease {
     try {
       if (!this.fenced.aborted) await endTenure(this.#lasting.ask, this.#tenure);
     } finally {
-      await this.#lasting.end();
+      await Promise.all([this.#lasting.end(), this.#watch.end()]);
     }
   }
 

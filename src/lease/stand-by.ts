@@ -13,6 +13,8 @@ import { askSlotFacts, troublesOf } from './trouble.js';
 /** How long a statement of a take-over may be kept waiting by locks. */
 const patienceMs = 15_000;
 
+const readOnly = '25006';
+
 export interface StandByOptions extends LeaseOptions {
   readonly signal: AbortSignal;
   readonly periods?: Partial<Periods>;
@@ -89,8 +91,9 @@ class StandBy {
           if (!isTold) log.info({ slot: slotName }, 'another runner has the slot; standing by');
           isTold = true;
         } catch (error) {
-          const { message, exitCode: code } = error as PgstreamError;
-          if (code !== exitCode.cannotConnect) throw error;
+          const { code, message, exitCode: exit } = error as PgstreamError;
+          // Read-only is a server that another one has just replaced, or is about to be promoted.
+          if (exit !== exitCode.cannotConnect && code !== readOnly) throw error;
           if (!isAway) log.warn({ reason: message }, 'Postgres is away; standing by');
           isAway = true;
         }

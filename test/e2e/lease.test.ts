@@ -44,11 +44,13 @@ async function newSlot(): Promise<string> {
 }
 
 /** Runs init; resolves with its warnings. */
-async function initialise(slotName: string): Promise<string[]> {
+async function initialise(slotName: string, acceptGap?: boolean): Promise<string[]> {
   const warnings: string[] = [];
   const connection = resolveConnection(database.url, {});
   const onWarning = (text: string) => void warnings.push(text);
-  await init({ connection, slotName, parts: 'slot', onStep: () => undefined, onWarning });
+  const accept = acceptGap === undefined ? {} : { acceptGap };
+  const onStep = () => undefined;
+  await init({ connection, slotName, parts: 'slot', ...accept, onStep, onWarning });
   return warnings;
 }
 
@@ -437,6 +439,8 @@ describe('a slot that was moved by somebody else', () => {
     });
     expect(await leaseRow(slot)).toMatchObject({ state: 'stopped', holder: null });
 
+    expect(await initialise(slot, false)).toEqual([]);
+    await expect(standBy(slot)).rejects.toMatchObject({ code: 'slot_moved' });
     expect(await initialise(slot)).toEqual([
       expect.stringContaining(`between ${recorded} and there is not delivered`),
     ]);
@@ -453,6 +457,15 @@ describe('a slot that was moved by somebody else', () => {
       expect.stringContaining(`between ${recorded} and there is not delivered`),
     ]);
     await standBy(slot);
+  });
+
+  test('is noticed by the runner that reads it', async () => {
+    const slot = await newSlot();
+    const { lease, position } = await standBy(slot);
+    expect(await lease.findTrouble(() => position)).toBeUndefined();
+    const end = formatLsn(await endOfLog());
+    await database.sql`select pg_replication_slot_advance(${slot}, ${end}::pg_lsn)`;
+    expect(await lease.findTrouble(() => position)).toMatchObject({ code: 'slot_moved' });
   });
 
   test('is not suspected while its runner confirms', async () => {
