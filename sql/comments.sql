@@ -183,6 +183,6 @@ comment on column pgstream.runner_lease.confirmed_commit_at is
   'All that was committed before it is confirmed: the commit time of the last confirmed '
   'transaction, or the time of a later heartbeat whose place in the log is confirmed.';
 comment on column pgstream.runner_lease.state is
-  'streaming, reconnecting, halted (see problem), or stopped.';
+  'starting, waiting (for the slot), streaming, reconnecting, halted (see problem), or stopped.';
 comment on column pgstream.runner_lease.problem is
   'Why nothing is read, and what to do about it; null while all is well.';

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command, CommanderError } from 'commander';
+import { addCheck } from './commands/check.js';
 import { addDemo } from './commands/demo.js';
 import { addInit, addTearDown } from './commands/init.js';
 import { addMigrate } from './commands/migrate.js';
@@ -18,6 +19,7 @@ addInit(program);
 addRun(program);
 addTearDown(program);
 addMigrate(program);
+addCheck(program);
 addDemo(program);
 
 try {

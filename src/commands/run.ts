@@ -24,6 +24,7 @@ export function addRun(program: Command): void {
           connection: settings.source,
           slotName: settings.slotName,
           parts: 'all',
+          acceptGap: false,
           onStep: (text) => log.info(text),
           onWarning: (text) => log.warn(text),
         });

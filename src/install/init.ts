@@ -10,6 +10,7 @@ import {
   checkServer,
   inspectServer,
 } from './preflight.js';
+import { acceptPosition } from './record.js';
 import { installSchema, removeSchema, requireSchema, withClient } from './schema.js';
 import { checkSlot, createSlot, dropSlot, findSlot } from './slot.js';
 
@@ -18,6 +19,11 @@ export interface InitOptions {
   /** Default: `pgstream_<database>_slot`. */
   readonly slotName: string | undefined;
   readonly parts: 'all' | 'migrations' | 'slot';
+  /**
+   * Whether a slot that somebody else has moved is taken as it is, with a warning. Default: true.
+   * To be false where nobody looks: what was not delivered must not be passed over by a restart.
+   */
+  readonly acceptGap?: boolean;
   /** Told of each step, and of what the server warns of. */
   readonly onStep: (text: string) => void;
   readonly onWarning: (text: string) => void;
@@ -25,8 +31,9 @@ export interface InitOptions {
 
 /**
  * Installs the schema, the publications and the slot, in that order, for a slot cannot read a
- * publication that is younger than itself. What is there already is left as it is. When a later
- * step fails, what this call has made is taken away again.
+ * publication that is younger than itself. What is there already is left as it is, but for the
+ * record of how far the slot was delivered: where the slot is elsewhere, that is accepted, with a
+ * warning. When a later step fails, what this call has made is taken away again.
  */
 export function init(options: InitOptions): Promise<void> {
   const { connection, onStep, onWarning } = options;
@@ -65,6 +72,10 @@ export function init(options: InitOptions): Promise<void> {
         await createSlot(client, name);
         // Subscriptions of transactions that were open until now have been committed.
         await client.query('select pgstream.sync_publications()');
+      }
+      if (!slot || options.acceptGap !== false) {
+        const gap = await acceptPosition(client, name, { isNew: !slot });
+        if (gap) onWarning(gap);
       }
     } catch (error) {
       if (fresh && options.parts === 'all') await removeSchema(client);

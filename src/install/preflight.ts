@@ -3,7 +3,7 @@ import pg from 'pg';
 import { exitCode, PgstreamError } from '../errors.js';
 import { pgOptions, type Connection } from '../settings/connection.js';
 
-interface Server {
+export interface Server {
   readonly version: number;
   readonly walLevel: string;
   readonly user: string;

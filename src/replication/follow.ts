@@ -1,11 +1,11 @@
 /** Follows a slot through the loss and return of connections. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { backoffMs } from '../delivery/backoff.js';
-import { PgstreamError, exitCode } from '../errors.js';
+import { exitCode, type PgstreamError } from '../errors.js';
 import type { Log } from '../log.js';
 import { reconnectBackoff } from '../source/persist.js';
 import { formatLsn } from './lsn.js';
-import { slotError } from './slot-error.js';
+import { slotError, slotMoved } from './slot-error.js';
 import { openStream, type Arrival, type Stream, type StreamOptions } from './stream.js';
 
 export type FollowerState = 'starting' | 'waiting' | 'streaming' | 'reconnecting';
@@ -15,6 +15,8 @@ export interface FollowOptions extends Omit<StreamOptions, 'startLsn'> {
   readonly resumeAt: () => bigint;
   /** Where the slot is confirmed up to, read while we hold it. */
   readonly slotPosition: () => Promise<bigint>;
+  /** Awaited before each connection is opened: we may read the slot, and nobody else does. */
+  readonly ready?: (signal: AbortSignal) => Promise<void>;
   /** A connection is lost: what comes next comes from another one. */
   readonly onInterrupted: () => void;
   readonly log: Log;
@@ -26,6 +28,7 @@ export class SlotFollower {
   readonly #options: FollowOptions;
   #stream: Stream | undefined;
   #state: FollowerState = 'starting';
+  #received = 0n;
 
   constructor(options: FollowOptions) {
     this.#options = options;
@@ -35,6 +38,11 @@ export class SlotFollower {
     return this.#state;
   }
 
+  /** The greatest position that the server has told us of. */
+  get received(): bigint {
+    return this.#received;
+  }
+
   /**
    * All that arrives, over as many connections as it takes, until the signal fires. Throws a
    * PgstreamError on anything that waiting does not mend.
@@ -42,9 +50,13 @@ export class SlotFollower {
   async *batches(signal: AbortSignal): AsyncGenerator<Arrival[]> {
     for (let failures = 0; !signal.aborted;) {
       try {
+        await this.#options.ready?.(signal);
         await this.#connect();
         failures = 0;
-        yield* this.#stream!.batches(signal);
+        for await (const arrivals of this.#stream!.batches(signal)) {
+          this.#note(arrivals);
+          yield arrivals;
+        }
         if (signal.aborted) return;
       } catch (error) {
         if (signal.aborted) return;
@@ -65,13 +77,18 @@ export class SlotFollower {
   async #connect(): Promise<void> {
     const { resumeAt, log, slot } = this.#options;
     this.#stream = await openStream({ ...this.#options, startLsn: resumeAt() });
-    if ((await this.#options.slotPosition()) > this.#options.confirmed()) {
-      throw new PgstreamError('slot_moved', `another process has read from slot "${slot}"`, {
-        hint: 'Start pgstream again: it goes on where that process left.',
-      });
-    }
+    const position = await this.#options.slotPosition();
+    const confirmed = this.#options.confirmed();
+    if (position > confirmed) throw slotMoved(slot, confirmed, position);
     this.#state = 'streaming';
     log.info({ slot, position: formatLsn(resumeAt()) }, 'streaming');
+  }
+
+  #note(arrivals: readonly Arrival[]): void {
+    for (const arrival of arrivals) {
+      const position = arrival.tag === 'data' ? arrival.lsn : arrival.position;
+      if (position > this.#received) this.#received = position;
+    }
   }
 
   async #pause(error: PgstreamError, failures: number, signal: AbortSignal): Promise<void> {

@@ -1,6 +1,7 @@
 import { PgstreamError } from '../errors.js';
 import type { Connection } from '../settings/connection.js';
 import { databaseError } from '../settings/database-error.js';
+import { formatLsn, type Lsn } from './lsn.js';
 
 const undefinedObject = '42704';
 
@@ -15,12 +16,32 @@ export function slotError(error: unknown, connection: Connection, slot: string):
     });
   }
   if (/publication/.test(explained.message)) {
-    return new PgstreamError('publication_missing', explained.message, {
-      hint:
-        'It was dropped, or is younger than the slot. ' +
-        'pgstream tear-down && pgstream init make both anew, from now on.',
-      cause: error,
-    });
+    return publicationMissing(explained.message, slot, error);
   }
   return explained;
 }
+
+export const publicationMissing = (
+  message: string,
+  slot: string,
+  cause?: unknown,
+): PgstreamError => {
+  const flag = `--replication-slot ${slot}`;
+  return new PgstreamError('publication_missing', message, {
+    hint:
+      'It was dropped, or is younger than the slot. ' +
+      `pgstream tear-down ${flag} && pgstream init ${flag} make both anew, from now on.`,
+    cause,
+  });
+};
+
+/** The slot is at a position that we never confirmed. */
+export const slotMoved = (slot: string, confirmed: Lsn, position: Lsn): PgstreamError =>
+  new PgstreamError(
+    'slot_moved',
+    `replication slot "${slot}" was advanced or made anew by somebody else: ` +
+      `what lies between ${formatLsn(confirmed)} and ${formatLsn(position)} was not delivered`,
+    {
+      hint: `pgstream init --replication-slot ${slot} accepts the gap; then start pgstream again.`,
+    },
+  );

@@ -1,0 +1,75 @@
+/** Tables whose changes do not all arrive. */
+import type { Ask } from '../lease/connection.js';
+import type { Finding } from './finding.js';
+
+export async function tableFindings(ask: Ask): Promise<Finding[]> {
+  return [
+    ...(await unreconciled(ask)),
+    ...(await withoutIdentity(ask)),
+    ...(await unpublished(ask)),
+  ];
+}
+
+async function unreconciled(ask: Ask): Promise<Finding[]> {
+  const [row] = await ask<{ count: number; last: string; tag: string }>(
+    `select count(*)::integer as count,
+       (array_agg(message order by id desc))[1] as last,
+       (array_agg(command_tag order by id desc))[1] as tag
+     from pgstream.ddl_error where reconciled_at is null having count(*) > 0`,
+  );
+  if (!row) return [];
+  const { count, last, tag } = row;
+  return [
+    {
+      severity: 'error',
+      code: 'ddl_error',
+      what: `${count} schema ${count === 1 ? 'change' : 'changes'} could not be followed; the last: ${tag}: ${last}`,
+      next: 'select pgstream.reconcile();',
+    },
+  ];
+}
+
+/** Of a partitioned table, each partition needs an identity, and so does the table itself. */
+async function withoutIdentity(ask: Ask): Promise<Finding[]> {
+  const rows = await ask<{ table: string; lacking: string[] }>(
+    `select format('%I.%I', n.nspname, c.relname) as table, to_json(array(
+         select format('%I.%I', ln.nspname, l.relname)
+         from pg_partition_tree(w.rel) t
+         join pg_class l on l.oid = t.relid
+         join pg_namespace ln on ln.oid = l.relnamespace
+         where t.isleaf and t.level > 0 and not pgstream._has_replica_identity(l.oid)
+         order by 1
+       )) as lacking
+     from pgstream._wanted_tables() w
+     join pg_class c on c.oid = w.rel
+     join pg_namespace n on n.oid = c.relnamespace
+     where w.wants_update and not pgstream._has_replica_identity(w.rel)
+     order by 1`,
+  );
+  return rows.map(({ table, lacking }) => {
+    const tables = lacking.length > 0 ? lacking : [table];
+    return {
+      severity: 'warning',
+      code: 'no_replica_identity',
+      what: `updates and deletes of ${table} are not delivered: it has no replica identity`,
+      next: tables.map((each) => `alter table ${each} replica identity full;`).join(' '),
+    };
+  });
+}
+
+async function unpublished(ask: Ask): Promise<Finding[]> {
+  const rows = await ask<{ table: string; publication: string }>(
+    `select format('%I.%I', n.nspname, c.relname) as table, p.publication
+     from pgstream._publication_changes() p
+     join pg_class c on c.oid = p.rel
+     join pg_namespace n on n.oid = c.relnamespace
+     where p.wanted
+     order by 1, 2`,
+  );
+  return rows.map(({ table, publication }) => ({
+    severity: 'error',
+    code: 'not_published',
+    what: `${table} is subscribed to, but not in publication ${publication}`,
+    next: 'select pgstream.sync_publications();',
+  }));
+}

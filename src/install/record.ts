@@ -1,0 +1,48 @@
+/**
+ * The record of how far a slot was delivered, set to where the slot is: the user accepts that what
+ * lies between is not delivered, or may be delivered again.
+ */
+import type pg from 'pg';
+import { formatLsn, parseLsn } from '../replication/lsn.js';
+
+/**
+ * Returns what to warn of; undefined when record and slot agree. `isNew`: the slot has just been
+ * created, so that whatever is on record is about another one.
+ */
+export async function acceptPosition(
+  client: pg.Client,
+  slotName: string,
+  { isNew }: { readonly isNew: boolean },
+): Promise<string | undefined> {
+  // The slot first: while a runner moves both, the record is ahead.
+  const slot = await client.query<{ position: string; end: string }>(
+    `select confirmed_flush_lsn::text as position, pg_current_wal_insert_lsn()::text as end
+     from pg_replication_slots where slot_name = $1`,
+    [slotName],
+  );
+  const record = await client.query<{ confirmed: string | null }>(
+    'select confirmed_lsn::text as confirmed from pgstream.runner_lease where slot_name = $1',
+    [slotName],
+  );
+  const { position, end } = slot.rows[0]!;
+  const confirmed = record.rows[0]?.confirmed;
+  if (!confirmed) return undefined;
+  const [at, recorded] = [parseLsn(position), parseLsn(confirmed)];
+  if (at <= recorded && recorded <= parseLsn(end) && !isNew) return undefined;
+  await client.query(
+    'update pgstream.runner_lease set confirmed_lsn = $2 where slot_name = $1 and confirmed_lsn = $3',
+    [slotName, position, confirmed],
+  );
+  if (recorded > parseLsn(end)) {
+    return (
+      `replication slot "${slotName}" was delivered up to ${confirmed} of a log that this server ` +
+      `does not have; it goes on from ${formatLsn(at)}`
+    );
+  }
+  if (at === recorded) return undefined;
+  return at > recorded
+    ? `replication slot "${slotName}" goes on from ${position}: what was committed between ` +
+        `${confirmed} and there is not delivered`
+    : `replication slot "${slotName}" goes on from ${position}, before ${confirmed}: what lies ` +
+        'between is delivered again';
+}

@@ -1,0 +1,117 @@
+/** The row of a lease: each statement that reads or writes it, but for the fence. */
+import { parseLsn, formatLsn, type Lsn } from '../replication/lsn.js';
+import type { Ask } from './connection.js';
+import type { Answer } from './durable.js';
+import type { Tenure } from './fence.js';
+import type { Holder } from './holder.js';
+
+/** What a runner says of itself with each heartbeat. */
+export interface Report {
+  /** Up to where all is done; undefined while that is not known. */
+  readonly confirmed: Lsn | undefined;
+  readonly state: 'starting' | 'waiting' | 'streaming' | 'reconnecting' | 'halted';
+  /** Why it is halted, and what to do. */
+  readonly problem?: string | undefined;
+}
+
+export interface LeaseRow {
+  readonly epoch: string;
+  readonly holder: Holder | null;
+  /** The heartbeat as a text, to tell it from another one. */
+  readonly heartbeat: string;
+  /** Its age by the server's clock, in milliseconds; null when the lease was released. */
+  readonly silentMs: number | null;
+}
+
+/** The row as it stands; undefined before anybody has held the lease. */
+export async function readLease(
+  ask: Ask,
+  slotName: string,
+  lock: '' | 'for update' = '',
+): Promise<LeaseRow | undefined> {
+  const [row] = await ask<LeaseRow>(
+    `select epoch::text, holder, heartbeat_at::text as heartbeat,
+       case when isfinite(heartbeat_at)
+         then extract(epoch from clock_timestamp() - heartbeat_at)::float8 * 1000
+       end as "silentMs"
+     from pgstream.runner_lease where slot_name = $1 ${lock}`,
+    [slotName],
+  );
+  return row;
+}
+
+/**
+ * Locks the row, which is made where it is missing. FOR UPDATE, although the epoch is no key: the
+ * lock has to keep the transactions of the old holder out.
+ */
+export async function lockLease(ask: Ask, slotName: string): Promise<LeaseRow> {
+  await ask(
+    'insert into pgstream.runner_lease (slot_name) values ($1) on conflict (slot_name) do nothing',
+    [slotName],
+  );
+  return (await readLease(ask, slotName, 'for update'))!;
+}
+
+/** Begins a tenure in the row that is locked. */
+export async function beginTenure(ask: Ask, slotName: string, holder: Holder): Promise<Tenure> {
+  const [row] = await ask<{ epoch: string }>(
+    `update pgstream.runner_lease
+     set epoch = epoch + 1, holder = $2, heartbeat_at = clock_timestamp(),
+       state = 'starting', problem = null
+     where slot_name = $1
+     returning epoch::text`,
+    [slotName, JSON.stringify(holder)],
+  );
+  return { slotName, epoch: BigInt(row!.epoch), id: holder.id };
+}
+
+/**
+ * Writes a heartbeat; undefined when the tenure is over. A heartbeat that was long under way cannot
+ * revive a lease that has been released since.
+ */
+export async function writeHeartbeat(
+  ask: Ask,
+  tenure: Tenure,
+  { confirmed, state, problem }: Report,
+): Promise<Omit<Answer, 'written'> | undefined> {
+  const [row] = await ask<{ inserted: string; flushed: string }>(
+    `with log as materialized (
+       select pg_current_wal_insert_lsn() as inserted, pg_current_wal_flush_lsn() as flushed
+     )
+     update pgstream.runner_lease
+     set heartbeat_at = clock_timestamp(), confirmed_lsn = greatest(confirmed_lsn, $4::pg_lsn),
+       state = $5, problem = $6
+     from log
+     where slot_name = $1 and epoch = $2::bigint and holder ->> 'id' = $3
+       and isfinite(heartbeat_at)
+     returning log.inserted::text, log.flushed::text`,
+    [
+      tenure.slotName,
+      String(tenure.epoch),
+      tenure.id,
+      confirmed === undefined ? null : formatLsn(confirmed),
+      state,
+      problem ?? null,
+    ],
+  );
+  return row && { inserted: parseLsn(row.inserted), flushed: parseLsn(row.flushed) };
+}
+
+/** Ends a tenure, so that another runner need not wait. */
+export async function endTenure(ask: Ask, { slotName, epoch, id }: Tenure): Promise<void> {
+  await ask(
+    `update pgstream.runner_lease
+     set heartbeat_at = '-infinity', holder = null, state = 'stopped', problem = null
+     where slot_name = $1 and epoch = $2::bigint and holder ->> 'id' = $3`,
+    [slotName, String(epoch), id],
+  );
+}
+
+/** The position on record; null when nothing has been confirmed yet. */
+export async function readRecord(ask: Ask, slotName: string): Promise<Lsn | null> {
+  const [row] = await ask<{ confirmed: string | null }>(
+    'select confirmed_lsn::text as confirmed from pgstream.runner_lease where slot_name = $1',
+    [slotName],
+  );
+  return row?.confirmed ? parseLsn(row.confirmed) : null;
+}
