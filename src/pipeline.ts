@@ -32,6 +32,9 @@ import type { Registry } from './subscriptions/registry.js';
 import type { Subscription } from './subscriptions/subscription.js';
 
 export interface PipelineOptions {
+  /** The timeline of the server's log that a position is of. */
+  readonly timelineAt: (position: Lsn) => number;
+  /** `system_identifier` of the cluster. */
   readonly system: bigint;
   readonly progress: Progress;
   readonly dispatcher: Dispatcher;
@@ -263,13 +266,14 @@ export class Pipeline {
     changedTables: readonly number[],
     subscriptions: readonly Subscription[],
   ): void {
-    const { system, dispatcher, injectMetadata } = this.#options;
+    const { system, timelineAt, dispatcher, injectMetadata } = this.#options;
     const { commitLsn, ordinal, timestamp, transaction } = open;
     const { oid, schema, name } = table.relation;
     const { action } = change;
     const event = { schema, table: name, action, committedAt: timestamp };
     const lsnText = formatLsn(lsn);
     const keys = keysOf(table, change);
+    const place = { system, timeline: timelineAt(commitLsn), commitLsn, ordinal };
     const tables = [oid, ...changedTables];
     const isBarrier = action === 'T' || changedTables.length > 0;
     const encode = (prepared: EventTable) =>
@@ -283,7 +287,7 @@ export class Pipeline {
           : (plain ??= encode(table.plain));
       transaction.hold();
       const delivery = createDelivery({
-        id: webhookId({ system, commitLsn, ordinal }, subscription.id),
+        id: webhookId(place, subscription.id),
         subscription: subscription.id,
         commitLsn,
         ordinal,

@@ -1,7 +1,8 @@
 /** Deliveries as rows of `pgstream.webhook_deliveries`, written by COPY and read without bodies. */
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import type { TransactionSql } from 'postgres';
+import type pg from 'pg';
+import { from as copyFrom } from 'pg-copy-streams';
 import { formatLsn, parseLsn } from '../replication/lsn.js';
 import { createDelivery, type Delivery } from './delivery.js';
 
@@ -24,13 +25,16 @@ export interface StoredRow {
 }
 
 /** Writes all of them, or fails. */
-export async function copyIn(sql: TransactionSql, deliveries: readonly Delivery[]): Promise<void> {
-  const stream = await sql`
-    copy pgstream.webhook_deliveries
-      (webhook_id, subscription, commit_lsn, ordinal, schema_name, table_name, action,
-       committed_at, attempts, active_for, last_attempt_at, last_status, last_error, replayed,
-       lane_tables, lane_keys, barrier, body)
-    from stdin`.writable();
+export async function copyIn(client: pg.Client, deliveries: readonly Delivery[]): Promise<void> {
+  const stream = client.query(
+    copyFrom(
+      `copy pgstream.webhook_deliveries
+         (webhook_id, subscription, commit_lsn, ordinal, schema_name, table_name, action,
+          committed_at, attempts, active_for, last_attempt_at, last_status, last_error, replayed,
+          lane_tables, lane_keys, barrier, body)
+       from stdin`,
+    ),
+  );
   await pipeline(Readable.from(deliveries.flatMap(copyLine)), stream);
 }
 

@@ -6,7 +6,8 @@
  * runner dies is sent again. Rows that somebody else has locked are passed over and taken out later,
  * so that nobody's open transaction holds up what has to be stored.
  */
-import type { Sql, TransactionSql } from 'postgres';
+import type pg from 'pg';
+import type { Sql } from 'postgres';
 import { formatLsn, type Lsn } from '../replication/lsn.js';
 import { arrayLiteral } from '../source/array-literal.js';
 import type { Transactions } from '../source/transactions.js';
@@ -27,8 +28,6 @@ export interface StoreOptions {
   readonly transactions: Transactions;
   /** Repeats work while Postgres is away. */
   readonly keepTrying: <T>(work: () => Promise<T>) => Promise<T>;
-  /** Fails in a transaction of a runner that another one has taken over from. */
-  readonly fence: (sql: TransactionSql) => Promise<void>;
   /** A write has failed for good. */
   readonly fail: (error: unknown) => void;
 }
@@ -64,32 +63,33 @@ export class DeliveryStore {
    * belongs to no subscription goes. Returns the bytes that wait for each subscription.
    */
   async open(position: Lsn, idPrefix: string): Promise<Map<number, number>> {
-    await this.#transaction(async (sql) => {
-      await sql`
-        update pgstream.webhook_deliveries d
-        set commit_lsn = '0/0', ordinal = o.ordinal
-        from (
-          select webhook_id,
-                 row_number() over (partition by subscription order by commit_lsn, ordinal)
-                   + coalesce((
-                       select max(earlier.ordinal) from pgstream.webhook_deliveries earlier
-                       where earlier.subscription = f.subscription
-                         and earlier.commit_lsn = '0/0'), 0) as ordinal
-          from pgstream.webhook_deliveries f
-          where not starts_with(webhook_id, ${idPrefix}) and commit_lsn > '0/0'
-        ) o
-        where d.webhook_id = o.webhook_id`;
-      await sql`
-        delete from pgstream.webhook_deliveries
-        where commit_lsn >= ${formatLsn(position)}::pg_lsn`;
-      await sql`
-        delete from pgstream.webhook_deliveries d
-        where not exists (
-          select from pgstream.webhook_subscriptions s where s.id = d.subscription)`;
-      await sql`
-        delete from pgstream.subscription_state t
-        where not exists (
-          select from pgstream.webhook_subscriptions s where s.id = t.subscription)`;
+    await this.#options.transactions.run(async (client) => {
+      await client.query(
+        `update pgstream.webhook_deliveries d
+         set commit_lsn = '0/0', ordinal = o.ordinal
+         from (
+           select webhook_id,
+                  row_number() over (partition by subscription order by commit_lsn, ordinal)
+                    + coalesce((
+                        select max(earlier.ordinal) from pgstream.webhook_deliveries earlier
+                        where earlier.subscription = f.subscription
+                          and earlier.commit_lsn = '0/0'), 0) as ordinal
+           from pgstream.webhook_deliveries f
+           where not starts_with(webhook_id, $1) and commit_lsn > '0/0'
+         ) o
+         where d.webhook_id = o.webhook_id`,
+        [idPrefix],
+      );
+      await client.query('delete from pgstream.webhook_deliveries where commit_lsn >= $1::pg_lsn', [
+        formatLsn(position),
+      ]);
+      for (const table of ['webhook_deliveries', 'subscription_state']) {
+        await client.query(
+          `delete from pgstream.${table} d
+           where not exists (
+             select from pgstream.webhook_subscriptions s where s.id = d.subscription)`,
+        );
+      }
     });
     const { sql, keepTrying } = this.#options;
     const rows = await keepTrying(
@@ -125,10 +125,11 @@ export class DeliveryStore {
   /** Marks a stored delivery as given up; it stays until somebody replays or deletes it. */
   async bury(delivery: Delivery): Promise<void> {
     await this.flushed();
-    await this.#transaction(async (sql) => {
-      await sql`
-        update pgstream.webhook_deliveries set state = 'dead' where webhook_id = ${delivery.id}`;
-    });
+    await this.#options.transactions.run((client) =>
+      client.query(`update pgstream.webhook_deliveries set state = 'dead' where webhook_id = $1`, [
+        delivery.id,
+      ]),
+    );
   }
 
   /** Resolves when all that was asked for so far is written. */
@@ -150,17 +151,19 @@ export class DeliveryStore {
   /** Deletes the oldest until no more than `bytes` wait; returns how many went. */
   async dropOldest(subscription: number, bytes: number): Promise<number> {
     await this.flushed();
-    return this.#transaction(async (sql) => {
-      const { count } = await sql`
-        delete from pgstream.webhook_deliveries d
-        using (
-          select webhook_id, sum(octet_length(body)) over (order by commit_lsn desc, ordinal desc)
-            as newer
-          from pgstream.webhook_deliveries where subscription = ${subscription}
-        ) o
-        where d.webhook_id = o.webhook_id and o.newer > ${bytes}`;
-      return count;
-    });
+    const { rowCount } = await this.#options.transactions.run((client) =>
+      client.query(
+        `delete from pgstream.webhook_deliveries d
+         using (
+           select webhook_id, sum(octet_length(body))
+             over (order by commit_lsn desc, ordinal desc) as newer
+           from pgstream.webhook_deliveries where subscription = $1
+         ) o
+         where d.webhook_id = o.webhook_id and o.newer > $2`,
+        [subscription, bytes],
+      ),
+    );
+    return rowCount ?? 0;
   }
 
   /** Whether any of these is no longer in the table. */
@@ -217,10 +220,16 @@ export class DeliveryStore {
 
   /** Takes out everything of a subscription that is no more. */
   clear(subscription: number): void {
-    this.#transaction(async (sql) => {
-      await sql`delete from pgstream.webhook_deliveries where subscription = ${subscription}`;
-      await sql`delete from pgstream.subscription_state where subscription = ${subscription}`;
-    }).catch(this.#options.fail);
+    const { transactions, fail } = this.#options;
+    transactions
+      .run(async (client) => {
+        for (const table of ['webhook_deliveries', 'subscription_state']) {
+          await client.query(`delete from pgstream.${table} where subscription = $1`, [
+            subscription,
+          ]);
+        }
+      })
+      .catch(fail);
   }
 
   #write(): void {
@@ -257,17 +266,17 @@ export class DeliveryStore {
     let isRepeat = false;
     for (;;) {
       try {
-        return await this.#transaction(async (sql) => {
+        return await this.#options.transactions.run(async (client) => {
           // The first try may have been committed although the answer was lost.
           if (isRepeat)
             await takeOut(
-              sql,
+              client,
               deliveries.map(({ id }) => id),
             );
           isRepeat = true;
-          if (appends.length > 0) await copyIn(sql, deliveries);
-          if (attempts.length > 0) await updateAttempts(sql, attempts);
-          return takeOut(sql, removals);
+          if (appends.length > 0) await copyIn(client, deliveries);
+          if (attempts.length > 0) await updateAttempts(client, attempts);
+          return takeOut(client, removals);
         });
       } catch (error) {
         // A try that was given up as lost has been committed only now.
@@ -294,32 +303,29 @@ export class DeliveryStore {
     }
     return batch;
   }
-
-  async #transaction<T>(work: (sql: TransactionSql) => Promise<T>): Promise<T> {
-    const { transactions, fence } = this.#options;
-    return transactions.run(async (sql) => {
-      await fence(sql);
-      return work(sql);
-    });
-  }
 }
 
 /** Deletes what nobody has locked; returns the ids of the others. */
-async function takeOut(sql: TransactionSql, ids: readonly string[]): Promise<ReadonlySet<string>> {
+async function takeOut(client: pg.Client, ids: readonly string[]): Promise<ReadonlySet<string>> {
   if (ids.length === 0) return new Set();
-  const list = arrayLiteral(ids);
-  const { count } = await sql`
-    delete from pgstream.webhook_deliveries
-    where webhook_id in (
-      select webhook_id from pgstream.webhook_deliveries
-      where webhook_id = any(${list}::text[]) for update skip locked)`;
-  if (count === ids.length) return new Set();
-  const left = await sql<{ webhook_id: string }[]>`
-    select webhook_id from pgstream.webhook_deliveries where webhook_id = any(${list}::text[])`;
-  return new Set(left.map(({ webhook_id: id }) => id));
+  const { rowCount } = await client.query(
+    `delete from pgstream.webhook_deliveries
+     where webhook_id in (
+       select webhook_id from pgstream.webhook_deliveries
+       where webhook_id = any($1::text[])
+       order by commit_lsn, ordinal
+       for update skip locked)`,
+    [ids],
+  );
+  if (rowCount === ids.length) return new Set();
+  const { rows } = await client.query<{ webhook_id: string }>(
+    'select webhook_id from pgstream.webhook_deliveries where webhook_id = any($1::text[])',
+    [ids],
+  );
+  return new Set(rows.map(({ webhook_id: id }) => id));
 }
 
-async function updateAttempts(sql: TransactionSql, deliveries: readonly Delivery[]): Promise<void> {
+async function updateAttempts(client: pg.Client, deliveries: readonly Delivery[]): Promise<void> {
   const rows = deliveries.map(({ id, attempts, activeMs, lastFailure }) => ({
     id,
     attempts,
@@ -328,17 +334,20 @@ async function updateAttempts(sql: TransactionSql, deliveries: readonly Delivery
     error: lastFailure?.reason ?? null,
     at: lastFailure?.at.toISOString() ?? null,
   }));
-  await sql`
-    update pgstream.webhook_deliveries d
-    set attempts = a.attempts, active_for = a.active, last_attempt_at = a.at,
-        last_status = a.status, last_error = a.error
-    from jsonb_to_recordset(${sql.json(rows)})
-      as a(id text, attempts integer, active interval, status integer, error text, at timestamptz)
-    where d.webhook_id = a.id
-      and d.webhook_id in (
-        select l.webhook_id from pgstream.webhook_deliveries l
-        where l.webhook_id = any(${arrayLiteral(deliveries.map(({ id }) => id))}::text[])
-        for update skip locked)`;
+  await client.query(
+    `update pgstream.webhook_deliveries d
+     set attempts = a.attempts, active_for = a.active, last_attempt_at = a.at,
+         last_status = a.status, last_error = a.error
+     from jsonb_to_recordset($1::jsonb)
+       as a(id text, attempts integer, active interval, status integer, error text, at timestamptz)
+     where d.webhook_id = a.id
+       and d.webhook_id in (
+         select l.webhook_id from pgstream.webhook_deliveries l
+         where l.webhook_id = any($2::text[])
+         order by l.commit_lsn, l.ordinal
+         for update skip locked)`,
+    [JSON.stringify(rows), deliveries.map(({ id }) => id)],
+  );
 }
 
 function take<T>(queue: Queue<T>, most: number): T[] {

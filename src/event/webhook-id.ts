@@ -4,6 +4,8 @@ import type { Lsn } from '../replication/lsn.js';
 export interface EventPlace {
   /** `system_identifier` of the cluster. */
   readonly system: bigint;
+  /** The timeline that the commit record is of: after a recovery to a point in time, another one. */
+  readonly timeline: number;
   /** Where the commit record of the transaction begins. */
   readonly commitLsn: Lsn;
   /** Counts the changes of the transaction that the plugin sends, from 1. */
@@ -15,8 +17,11 @@ export interface EventPlace {
  * same in every delivery, and never that of another event. The position of the change itself would
  * not do: rows of one COPY share it.
  */
-export const webhookId = ({ system, commitLsn, ordinal }: EventPlace, subscription: number) =>
-  `${eventIdPrefix(system)}${commitLsn.toString(16)}_${ordinal}_${subscription}`;
+export const webhookId = (
+  { system, timeline, commitLsn, ordinal }: EventPlace,
+  subscription: number,
+) =>
+  `${eventIdPrefix(system)}${timeline.toString(36)}_${commitLsn.toString(16)}_${ordinal}_${subscription}`;
 
 /** What the ids of all events of a cluster begin with. */
 export const eventIdPrefix = (system: bigint) => `evt_${system.toString(36)}_`;

@@ -15,8 +15,8 @@
  * changed since its snapshot, and a heartbeat changes it all the time.
  * https://www.postgresql.org/docs/current/explicit-locking.html#LOCKING-ROWS
  */
-import type { PendingQuery, Row, Sql, TransactionSql } from 'postgres';
 import { PgstreamError } from '../errors.js';
+import type { Ask } from './connection.js';
 
 /** Names one tenure of a lease. */
 export interface Tenure {
@@ -27,36 +27,17 @@ export interface Tenure {
 }
 
 /** For each transaction that writes: throws a PgstreamError `fenced`, which undoes it. */
-export async function fence(transaction: TransactionSql, tenure: Tenure): Promise<void> {
-  const rows = await ofTenure(transaction, tenure);
-  demand(tenure, rows.length > 0);
-}
-
-/**
- * The same for a single statement: a CTE that has a row while the lease is held.
- *
- *     with ${leaseCte(sql, tenure)}, written as (
- *       insert into t select … where exists (select from lease) returning 1
- *     )
- *     select exists (select from lease) as held, …
- *
- * `where exists` is evaluated before anything is written. Afterwards the caller passes `held` to
- * `demand`.
- */
-export const leaseCte = (sql: Sql | TransactionSql, tenure: Tenure): PendingQuery<Row[]> =>
-  sql`lease as materialized (${ofTenure(sql, tenure)})`;
-
-/** Throws a PgstreamError `fenced` unless the lease was held. */
-export function demand(tenure: Tenure, held: boolean): void {
-  if (!held) throw fencedError(tenure.slotName);
+export async function fence(ask: Ask, { slotName, epoch, id }: Tenure): Promise<void> {
+  const rows = await ask(
+    `select from pgstream.runner_lease
+     where slot_name = $1 and epoch = $2::bigint and holder ->> 'id' = $3
+     for key share`,
+    [slotName, String(epoch), id],
+  );
+  if (rows.length === 0) throw fencedError(slotName);
 }
 
 export const fencedError = (slotName: string): PgstreamError =>
   new PgstreamError('fenced', `another runner has taken replication slot "${slotName}" over`, {
     hint: 'Nothing is lost: it goes on from what was confirmed. This one can stand by.',
   });
-
-const ofTenure = (sql: Sql | TransactionSql, { slotName, epoch, id }: Tenure) => sql`
-  select from pgstream.runner_lease
-  where slot_name = ${slotName} and epoch = ${String(epoch)}::bigint and holder ->> 'id' = ${id}
-  for key share`;

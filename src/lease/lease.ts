@@ -18,14 +18,14 @@
  *    for nothing new can be on record.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { PendingQuery, Row, Sql, TransactionSql } from 'postgres';
 import type { PgstreamError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Lsn } from '../replication/lsn.js';
 import type { Connection } from '../settings/connection.js';
 import { ShortConnection, type Ask } from './connection.js';
 import { DurableRecord } from './durable.js';
-import { demand, fence, fencedError, leaseCte, type Tenure } from './fence.js';
+import { Watermarks } from './watermarks.js';
+import { fence, fencedError, type Tenure } from './fence.js';
 import { endTenure, writeHeartbeat, type Report } from './row.js';
 import { findTrouble } from './trouble.js';
 import { isValidAt, nextBeatMs, type Moment, type Periods } from './timing.js';
@@ -57,6 +57,7 @@ export class Lease {
   readonly #released = new AbortController();
   readonly #beating: Promise<void>;
   #record = new DurableRecord(0n);
+  readonly #watermarks = new Watermarks();
   /** When the last heartbeat that was answered was sent, and when any was. */
   #sent: Moment;
   #tried: number;
@@ -141,18 +142,8 @@ export class Lease {
   }
 
   /** The first statement of each transaction that writes; see `fence`. */
-  fence(transaction: TransactionSql): Promise<void> {
-    return fence(transaction, this.#tenure);
-  }
-
-  /** The same as a CTE named `lease`, for a single statement; see `leaseCte`. */
-  cte(sql: Sql | TransactionSql): PendingQuery<Row[]> {
-    return leaseCte(sql, this.#tenure);
-  }
-
-  /** Throws a PgstreamError `fenced` unless the CTE had a row. */
-  demand(held: boolean): void {
-    demand(this.#tenure, held);
+  fence(ask: Ask): Promise<void> {
+    return fence(ask, this.#tenure);
   }
 
   /** For `waitForLease`: where the slot was confirmed up to when the tenure began. */
@@ -213,11 +204,13 @@ export class Lease {
     this.#tried = sent.steady;
     try {
       const report = this.#options.report();
-      const answer = await writeHeartbeat(ask, this.#tenure, report);
+      const past = this.#watermarks.pass(report.confirmed ?? 0n);
+      const answer = await writeHeartbeat(ask, this.#tenure, report, past);
       if (!answer) {
         this.#lose();
         return;
       }
+      this.#watermarks.add({ position: answer.inserted, at: answer.at });
       record.answered({ ...answer, written: report.confirmed ?? 0n });
       this.#sent = sent;
       this.#failures = 0;

@@ -67,24 +67,26 @@ export async function beginTenure(ask: Ask, slotName: string, holder: Holder): P
 
 /**
  * Writes a heartbeat; undefined when the tenure is over. A heartbeat that was long under way cannot
- * revive a lease that has been released since.
+ * revive a lease that has been released since. `past`: before this moment everything is confirmed.
  */
 export async function writeHeartbeat(
   ask: Ask,
   tenure: Tenure,
   { confirmed, state, problem }: Report,
-): Promise<Omit<Answer, 'written'> | undefined> {
-  const [row] = await ask<{ inserted: string; flushed: string }>(
+  past?: string,
+): Promise<(Omit<Answer, 'written'> & { readonly at: string }) | undefined> {
+  const [row] = await ask<{ inserted: string; flushed: string; at: string }>(
     `with log as materialized (
        select pg_current_wal_insert_lsn() as inserted, pg_current_wal_flush_lsn() as flushed
      )
      update pgstream.runner_lease
      set heartbeat_at = clock_timestamp(), confirmed_lsn = greatest(confirmed_lsn, $4::pg_lsn),
+       confirmed_commit_at = coalesce($7::timestamptz, confirmed_commit_at),
        state = $5, problem = $6
      from log
      where slot_name = $1 and epoch = $2::bigint and holder ->> 'id' = $3
        and isfinite(heartbeat_at)
-     returning log.inserted::text, log.flushed::text`,
+     returning log.inserted::text, log.flushed::text, heartbeat_at::text as at`,
     [
       tenure.slotName,
       String(tenure.epoch),
@@ -92,9 +94,10 @@ export async function writeHeartbeat(
       confirmed === undefined ? null : formatLsn(confirmed),
       state,
       problem ?? null,
+      past ?? null,
     ],
   );
-  return row && { inserted: parseLsn(row.inserted), flushed: parseLsn(row.flushed) };
+  return row && { inserted: parseLsn(row.inserted), flushed: parseLsn(row.flushed), at: row.at };
 }
 
 /** Ends a tenure, so that another runner need not wait. */

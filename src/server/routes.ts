@@ -1,12 +1,13 @@
 /** What the HTTP server of the runner answers. */
 import { z } from 'zod';
 import { exitCode, type PgstreamError } from '../errors.js';
+import type { Report } from '../lease/row.js';
 import type { SubscriptionStore } from '../subscriptions/store.js';
 import { HttpError, type Route } from './server.js';
 
 export interface RunnerStatus {
   /** `streaming`, or what keeps the runner from it. */
-  readonly state: 'starting' | 'waiting' | 'streaming' | 'reconnecting' | 'stopping';
+  readonly state: Report['state'];
   readonly [detail: string]: unknown;
 }
 
@@ -79,8 +80,8 @@ export function createRoutes({ store, status, explain }: RouteOptions): Route[] 
       path: '/ready',
       open: true,
       answer: () => {
-        const { state } = status();
-        return { status: state === 'streaming' ? 200 : 503, body: { state } };
+        const { state, problem } = status();
+        return { status: state === 'streaming' ? 200 : 503, body: { state, problem } };
       },
     },
     { method: 'GET', path: '/status', answer: () => ({ status: 200, body: status() }) },

@@ -1,6 +1,7 @@
 /** The versions of the schema log that metadata is filled in from. */
 import type { Sql } from 'postgres';
 import type { SchemaDocument } from '../event/schema-versions.js';
+import type { Transactions } from './transactions.js';
 
 interface LoggedSchema {
   readonly id: string;
@@ -19,6 +20,8 @@ export async function loadSchemaVersions(sql: Sql): Promise<LoggedSchema[]> {
 }
 
 /** Marks a version as passed by a runner that fills in metadata. */
-export async function ackSchemaVersion(sql: Sql, id: string): Promise<void> {
-  await sql`update pgstream.schema_log set acked = true where id = ${id} and not acked`;
+export async function ackSchemaVersion(transactions: Transactions, id: string): Promise<void> {
+  await transactions.run((client) =>
+    client.query('update pgstream.schema_log set acked = true where id = $1 and not acked', [id]),
+  );
 }

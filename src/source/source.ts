@@ -1,11 +1,9 @@
 /** The source database as the runner sees it: found fit to stream from, and ready for queries. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import postgres, { type Sql } from 'postgres';
 import { PgstreamError, exitCode } from '../errors.js';
 import { checkReplicationConnection, checkServer, inspectServer } from '../install/preflight.js';
 import { requireSchema, withClient } from '../install/schema.js';
 import { checkSlot, findSlot } from '../install/slot.js';
-import type { Log } from '../log.js';
 import { parseLsn, type Lsn } from '../replication/lsn.js';
 import { postgresOptions, type Connection } from '../settings/connection.js';
 import type { Settings } from '../settings/settings.js';
@@ -47,28 +45,6 @@ export async function openSource(settings: Settings): Promise<Source> {
 }
 
 /**
- * Waits until nobody else reads the slot, and returns the position that it is confirmed up to.
- * Throws a PgstreamError when the slot cannot be streamed from, or when the signal fires.
- */
-export async function freeSlot(
-  { connection, slotName }: Source,
-  { log, signal }: { readonly log: Log; readonly signal: AbortSignal },
-): Promise<Lsn> {
-  for (let waited = false; ; waited = true) {
-    signal.throwIfAborted();
-    const slot = await withClient(connection, async (client) => {
-      const { database } = await inspectServer(client);
-      return checkSlot(await findSlot(client, slotName), slotName, database);
-    });
-    if (slot.activePid === null) return parseLsn(slot.confirmedLsn ?? '0/0');
-    if (!waited) {
-      log.info({ slot: slotName, pid: slot.activePid }, 'the slot is in use; waiting for it');
-    }
-    await sleep(1_000, undefined, { signal });
-  }
-}
-
-/**
  * A pool for the runner's queries. Its connections are kept, so that `onLost` tells at once when the
  * server goes away: a fast stop of Postgres waits until the replication stream is closed as well.
  */
@@ -80,10 +56,6 @@ export function openPool(connection: Connection, onLost: () => void): Sql {
     onclose: onLost,
   });
 }
-
-/** One connection, for transactions of the runner. */
-export const openSingle = (connection: Connection): Sql =>
-  postgres({ ...postgresOptions(connection), max: 1, max_lifetime: null });
 
 function databaseIdentity(connection: Connection): Promise<{ system: bigint; database: string }> {
   return withClient(connection, async (client) => {

@@ -5,15 +5,21 @@ import type { Lsn } from '../replication/lsn.js';
 import { Registry } from '../subscriptions/registry.js';
 import { loadSchemaVersions } from './schema-log.js';
 import { loadSubscriptions } from './subscriptions.js';
+import type { Transactions } from './transactions.js';
 
 export interface SourceState {
   readonly registry: Registry;
   readonly versions: SchemaVersions;
 }
 
-export async function loadState(sql: Sql, slot: string, position: Lsn): Promise<SourceState> {
+export async function loadState(
+  sql: Sql,
+  transactions: Transactions,
+  slot: string,
+  position: Lsn,
+): Promise<SourceState> {
   const registry = new Registry();
-  for (const subscription of await loadSubscriptions(sql, slot, position)) {
+  for (const subscription of await loadSubscriptions(sql, transactions, slot, position)) {
     registry.set(subscription);
   }
   const versions = new SchemaVersions();

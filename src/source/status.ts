@@ -1,6 +1,6 @@
 /** `pgstream.subscription_state`: what SQL cannot know of the deliveries, written every second. */
-import type { Sql } from 'postgres';
 import type { EndpointStatus } from '../delivery/endpoint.js';
+import type { Transactions } from './transactions.js';
 
 type Statuses = [subscription: number, status: EndpointStatus][];
 
@@ -8,11 +8,11 @@ const mostAtOnce = 1_000;
 
 /** Remembers what it has written, so that only what has changed is written again. */
 export class StatusWriter {
-  readonly #sql: Sql;
+  readonly #transactions: Transactions;
   readonly #written = new Map<number, { text: string; delivered: number; dropped: number }>();
 
-  constructor(sql: Sql) {
-    this.#sql = sql;
+  constructor(transactions: Transactions) {
+    this.#transactions = transactions;
   }
 
   /** Writes what has changed, a thousand subscriptions at most. What fails is written the next time. */
@@ -33,11 +33,11 @@ export class StatusWriter {
       last_error_at: status.lastFailure?.at.toISOString() ?? null,
       next_attempt_at: status.nextAttemptAt?.toISOString() ?? null,
     }));
-    await this.#sql`
+    const upsert = `
       insert into pgstream.subscription_state as t
         (subscription, state, delivered, dropped, in_memory, last_success_at, last_error,
          last_error_at, next_attempt_at)
-      select r.* from jsonb_to_recordset(${this.#sql.json(rows)}) as r(
+      select r.* from jsonb_to_recordset($1::jsonb) as r(
         subscription bigint, state text, delivered bigint, dropped bigint, in_memory integer,
         last_success_at timestamptz, last_error text, last_error_at timestamptz,
         next_attempt_at timestamptz)
@@ -49,6 +49,7 @@ export class StatusWriter {
           last_error = coalesce(excluded.last_error, t.last_error),
           last_error_at = coalesce(excluded.last_error_at, t.last_error_at),
           next_attempt_at = excluded.next_attempt_at, updated_at = now()`;
+    await this.#transactions.run((client) => client.query(upsert, [JSON.stringify(rows)]));
     for (const { id, status, text } of changed) {
       const { delivered, dropped } = status;
       this.#written.set(id, { text, delivered, dropped });

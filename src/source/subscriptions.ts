@@ -13,26 +13,31 @@ import { decode, type Message } from '../replication/pgoutput.js';
 import { formatLsn, type Lsn } from '../replication/lsn.js';
 import { textOf } from '../replication/tuple.js';
 import type { Subscription } from '../subscriptions/subscription.js';
-import { arrayLiteral } from './array-literal.js';
+import type { Transactions } from './transactions.js';
 
 /** Reads the subscriptions that stand at `position`, where the slot is confirmed up to. */
 export async function loadSubscriptions(
   sql: Sql,
+  transactions: Transactions,
   slot: string,
   position: Lsn,
 ): Promise<Subscription[]> {
-  await markOlderThanSlot(sql, slot, position);
+  await markOlderThanSlot(sql, transactions, slot, position);
   const at = formatLsn(position);
   const rows = await sql<{ definition: Subscription | null }[]>`
     select distinct on (subscription) definition
     from pgstream.subscription_changes
     where commit_lsn <= ${at}::pg_lsn
     order by subscription, id desc`;
-  await sql`
-    delete from pgstream.subscription_changes old
-    using pgstream.subscription_changes new
-    where old.subscription = new.subscription and old.id < new.id
-      and new.commit_lsn <= ${at}::pg_lsn and old.commit_lsn <= ${at}::pg_lsn`;
+  await transactions.run((client) =>
+    client.query(
+      `delete from pgstream.subscription_changes old
+       using pgstream.subscription_changes new
+       where old.subscription = new.subscription and old.id < new.id
+         and new.commit_lsn <= $1::pg_lsn and old.commit_lsn <= $1::pg_lsn`,
+      [at],
+    ),
+  );
   return rows.flatMap(({ definition }) => definition ?? []);
 }
 
@@ -52,29 +57,48 @@ export async function latestSubscriptions(sql: Sql): Promise<LatestSubscription[
 }
 
 /** Disables a subscription that is not disabled yet. */
-export async function disableSubscription(sql: Sql, id: number, reason: string): Promise<void> {
-  await sql`
-    update pgstream.webhook_subscriptions set enabled = false, disabled_reason = ${reason}
-    where id = ${id} and enabled`;
+export async function disableSubscription(
+  transactions: Transactions,
+  id: number,
+  reason: string,
+): Promise<void> {
+  await transactions.run((client) =>
+    client.query(
+      `update pgstream.webhook_subscriptions set enabled = false, disabled_reason = $2
+       where id = $1 and enabled`,
+      [id, reason],
+    ),
+  );
 }
 
 /** The stream has passed the commit of these changes, which ends at `commitEnd`. */
 export async function markPassed(
-  sql: Sql,
+  transactions: Transactions,
   changes: readonly string[],
   commitEnd: Lsn,
 ): Promise<void> {
-  await sql`
-    update pgstream.subscription_changes
-    set commit_lsn = ${formatLsn(commitEnd)}::pg_lsn
-    where id = any(${arrayLiteral(changes)}::bigint[])`;
+  await transactions.run((client) =>
+    client.query(
+      `update pgstream.subscription_changes set commit_lsn = $2::pg_lsn
+       where id = any($1::bigint[])`,
+      [changes, formatLsn(commitEnd)],
+    ),
+  );
 }
 
-async function markOlderThanSlot(sql: Sql, slot: string, position: Lsn): Promise<void> {
+async function markOlderThanSlot(
+  sql: Sql,
+  transactions: Transactions,
+  slot: string,
+  position: Lsn,
+): Promise<void> {
   // Positions that this server has not reached yet come from another one, by a dump.
-  await sql`
-    update pgstream.subscription_changes set commit_lsn = null
-    where commit_lsn > pg_current_wal_insert_lsn()`;
+  await transactions.run((client) =>
+    client.query(
+      `update pgstream.subscription_changes set commit_lsn = null
+       where commit_lsn > pg_current_wal_insert_lsn()`,
+    ),
+  );
   const unpassed = await sql<{ id: string }[]>`
     select id::text from pgstream.subscription_changes where commit_lsn is null`;
   if (unpassed.length === 0) return;
@@ -84,7 +108,7 @@ async function markOlderThanSlot(sql: Sql, slot: string, position: Lsn): Promise
       ${slot}, null, null, 'proto_version', '1', 'publication_names', 'pgstream_control')`;
   const ahead = changesIn(messages.map(({ data }) => decode(data)));
   const older = unpassed.map(({ id }) => id).filter((id) => !ahead.has(id));
-  if (older.length > 0) await markPassed(sql, older, position);
+  if (older.length > 0) await markPassed(transactions, older, position);
 }
 
 /** A row is visible before its commit is flushed, but decoding stops at what is flushed. */

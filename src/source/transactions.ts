@@ -1,45 +1,68 @@
 /**
- * Transactions, one after the other, on a connection of their own. The driver may forget a
- * transaction whose connection is lost while it begins, so the connection is made anew after each
- * failure.
+ * The transactions in which a runner writes, one after the other, on a connection of their own that
+ * is made anew after each failure.
  */
-import type { Sql, TransactionSql } from 'postgres';
+import pg from 'pg';
+import { pgOptions, type Connection } from '../settings/connection.js';
+
+export interface TransactionsOptions {
+  readonly connection: Connection;
+  /** The first statement of each transaction: fails where another runner has taken over. */
+  readonly fence: (client: pg.Client) => Promise<void>;
+  /** Repeats a transaction while Postgres is away. */
+  readonly keepTrying: <T>(work: () => Promise<T>) => Promise<T>;
+}
 
 export class Transactions {
-  readonly #connect: () => Sql;
-  /** Repeats a transaction while Postgres is away. */
-  readonly #keepTrying: <T>(work: () => Promise<T>) => Promise<T>;
-  #idle: Sql | undefined;
-  #busy: Sql | undefined;
+  readonly #options: TransactionsOptions;
+  #idle: pg.Client | undefined;
+  #busy: pg.Client | undefined;
   #last: Promise<unknown> = Promise.resolve();
 
-  constructor(connect: () => Sql, keepTrying: <T>(work: () => Promise<T>) => Promise<T>) {
-    this.#connect = connect;
-    this.#keepTrying = keepTrying;
+  constructor(options: TransactionsOptions) {
+    this.#options = options;
   }
 
   /** Commits what `work` did, when all earlier ones are done. It may be run several times. */
-  run<T>(work: (sql: TransactionSql) => Promise<T>): Promise<T> {
-    const result = this.#last.then(() => this.#keepTrying(() => this.#once(work)));
+  run<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
+    const result = this.#last.then(() => this.#options.keepTrying(() => this.#once(work)));
     this.#last = result.catch(() => undefined);
     return result;
   }
 
-  async close(): Promise<void> {
-    await Promise.all([this.#idle?.end({ timeout: 1 }), this.#busy?.end({ timeout: 0 })]);
+  /** Leaves at once, whatever is under way. */
+  close(): void {
+    for (const client of [this.#idle, this.#busy]) if (client) destroy(client);
   }
 
-  async #once<T>(work: (sql: TransactionSql) => Promise<T>): Promise<T> {
+  async #once<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
     // What is left of one that has failed, or has got no answer in time.
-    void this.#busy?.end({ timeout: 0 });
-    const sql = this.#idle ?? this.#connect();
+    if (this.#busy) destroy(this.#busy);
+    const client = this.#idle ?? new pg.Client(pgOptions(this.#options.connection));
+    const isNew = client !== this.#idle;
     this.#idle = undefined;
-    this.#busy = sql;
-    const result = (await sql.begin(work)) as T;
-    if (this.#busy === sql) {
-      this.#idle = sql;
+    this.#busy = client;
+    if (isNew) {
+      client.on('error', () => this.#forget(client)); // told by the query that it breaks
+      await client.connect();
+    }
+    await client.query('begin');
+    await this.#options.fence(client);
+    const result = await work(client);
+    await client.query('commit');
+    if (this.#busy === client) {
+      this.#idle = client;
       this.#busy = undefined;
     }
     return result;
   }
+
+  #forget(client: pg.Client): void {
+    if (this.#idle === client) this.#idle = undefined;
+  }
+}
+
+function destroy(client: pg.Client): void {
+  const { connection } = client as unknown as { connection: { stream: { destroy(): void } } };
+  connection.stream.destroy();
 }
