@@ -18,6 +18,9 @@ export interface Run {
 const goodReason = /another process has read from slot/;
 const cannotConnect = 4;
 
+/** A runner that says that it has stopped ends within so many seconds. */
+const mostSecondsToEnd = 5;
+
 export class Fleet {
   readonly #url: string;
   #runs = 0;
@@ -59,10 +62,13 @@ export class Fleet {
       },
     );
     const run: Run = { number, runner, doomed, ended: false };
+    const watch = this.#watch(run);
     void runner.exited.then(({ code, signal }) => {
       run.ended = true;
+      clearInterval(watch);
       if (run.doomed || this.#closed) return;
-      if (code === cannotConnect || goodReason.test(runner.stderr)) this.restarts++;
+      if (signal === 'SIGKILL') this.kills++;
+      else if (code === cannotConnect || goodReason.test(runner.stderr)) this.restarts++;
       else {
         const end = runner.stderr.slice(-1_000);
         this.offences.push(`run ${number} ended by itself (${signal ?? code}): ${end}`);
@@ -70,6 +76,19 @@ export class Fleet {
       if (this.#current === run) this.start();
     });
     return run;
+  }
+
+  /** Kills a runner that has stopped working and does not end. */
+  #watch({ number, runner }: Run): NodeJS.Timeout {
+    let seconds = 0;
+    return setInterval(() => {
+      if (!runner.stderr.slice(-200).includes('"stopped"') || ++seconds < mostSecondsToEnd) return;
+      const end = runner.stderr.slice(-1_000);
+      if (seconds === mostSecondsToEnd) {
+        this.offences.push(`run ${number} stopped and did not end: ${end}`);
+        void runner.kill();
+      }
+    }, 1_000);
   }
 
   /** The current runner is no longer meant to run, `run` is. */

@@ -1,9 +1,9 @@
 /** Connections that write transactions at a steady rate, through every crash of Postgres. */
 import { setTimeout as delay } from 'node:timers/promises';
-import postgres from 'postgres';
+import pg from 'pg';
 import { eventually } from '../helpers/poll.js';
 import { randomFor } from './random.js';
-import { transactionsOf } from './transactions.js';
+import { transactionsOf, type Statement } from './transactions.js';
 
 /** Errors that end a transaction of a writer without being anybody's fault. */
 const deadlock = '40P01';
@@ -35,26 +35,30 @@ export function startWriters(options: WritersOptions): Writers {
   let committed = 0;
 
   async function write(writer: number): Promise<void> {
-    const sql = postgres(url, { max: 1, onnotice: () => undefined, fetch_types: false });
+    let client = await connect(url);
     const next = transactionsOf(randomFor(seed, `writer ${writer}`), writer);
     const begun = performance.now();
     let written = 0;
+    const note = async (count: number) => {
+      committed += count;
+      written += count;
+      const early = (written / rate) * writers * 1_000 - (performance.now() - begun);
+      if (early > 0) await delay(early, undefined, { signal }).catch(() => undefined);
+      // What was not written while there was a reason not to is not made up for.
+      if (early < -1_000) written -= (early / 1_000) * (rate / writers);
+      await eventually(() => signal.aborted || committed - arrived() < mostBehind, {
+        timeout: 600_000,
+      });
+    };
     try {
       while (!signal.aborted) {
         const statements = next();
-        const count = await attempt(sql, statements);
-        committed += count;
-        written += count;
-        const early = (written / rate) * writers * 1_000 - (performance.now() - begun);
-        if (early > 0) await delay(early, undefined, { signal }).catch(() => undefined);
-        // What was not written while there was a reason not to is not made up for.
-        if (early < -1_000) written -= (early / 1_000) * (rate / writers);
-        await eventually(() => signal.aborted || committed - arrived() < mostBehind, {
-          timeout: 600_000,
-        });
+        const count = await attempt(client, statements);
+        if (count === undefined) client = await connect(url);
+        else await note(count);
       }
     } finally {
-      await sql.end({ timeout: 1 });
+      await client.end();
     }
   }
 
@@ -73,21 +77,37 @@ export function startWriters(options: WritersOptions): Writers {
   };
 }
 
-/** Runs one transaction; returns how many changes it made, 0 when that is not known. */
+/** As soon as Postgres can be reached. */
+const connect = (url: string): Promise<pg.Client> =>
+  eventually(
+    async () => {
+      const client = new pg.Client(url);
+      // It shows in the next query.
+      client.on('error', () => undefined);
+      await client.connect();
+      return client;
+    },
+    { timeout: 60_000 },
+  );
+
+/** Runs one transaction; returns how many changes it made, undefined if the connection is lost. */
 async function attempt(
-  sql: postgres.Sql,
-  statements: ReturnType<ReturnType<typeof transactionsOf>>,
-): Promise<number> {
+  client: pg.Client,
+  statements: readonly Statement[],
+): Promise<number | undefined> {
+  let results: pg.QueryResult[];
   try {
-    const results = await sql.unsafe(statements.map((each) => each.sql).join(';'));
-    return statements.reduce((sum, { kept }, i) => {
-      const { command, count } = results[i] as unknown as { command: string; count: number };
-      return kept && command === 'INSERT' ? sum + count : sum;
-    }, 0);
+    const answer: unknown = await client.query(statements.map(({ sql }) => sql).join(';'));
+    results = answer as pg.QueryResult[];
   } catch (error) {
     const { severity, code } = error as { severity?: string; code?: string };
-    if (severity === 'ERROR' && code !== deadlock) throw error;
-    await eventually(() => sql.unsafe('rollback').then(() => true), { timeout: 60_000 });
+    if (severity !== 'ERROR') return undefined;
+    if (code !== deadlock) throw error;
+    await client.query('rollback').catch(() => undefined);
     return 0;
   }
+  return statements.reduce((sum, { kept }, i) => {
+    const { command, rowCount } = results[i]!;
+    return kept && command === 'INSERT' ? sum + (rowCount ?? 0) : sum;
+  }, 0);
 }
