@@ -3,7 +3,6 @@ import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { setTimeout as delay } from 'node:timers/promises';
-import { eventually } from '../helpers/poll.js';
 import type { Fleet } from './fleet.js';
 import { between, type Random } from './random.js';
 
@@ -138,7 +137,7 @@ async function runInto(fleet: Fleet, point: CrashPoint, nth: number): Promise<bo
   if (!exit) await fleet.kill(run);
   if (exit?.code === 1) throw new Error(`${describe(point)}: ${run.runner.stderr.slice(-1_000)}`);
   fleet.start();
-  await eventually(() => fleet.current.runner.stderr.includes('"streaming"'), { timeout: 30_000 });
+  await fleet.streaming();
   return exit?.signal === 'SIGKILL';
 }
 

@@ -22,7 +22,8 @@ export async function runFaults(
   report: (text: string) => void,
 ): Promise<number> {
   let crashes = 0;
-  for (const [i, { afterMs, fault }] of plan.entries()) {
+  for (const [i, { afterMs, since, fault }] of plan.entries()) {
+    if (since === 'streaming') await world.fleet.streaming();
     await delay(afterMs);
     if (i % 25 === 24) report(`${i + 1} of ${plan.length} faults`);
     if (fault.kind === 'crash') crashes++;

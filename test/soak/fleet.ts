@@ -1,5 +1,6 @@
 /** The runners: one that is meant to run, started again whenever it ends, and now and then a second. */
 import path from 'node:path';
+import { eventually } from '../helpers/poll.js';
 import { startRunner, type Runner } from '../helpers/runner.js';
 import { slot } from './database.js';
 import type { Observer } from './endpoint.js';
@@ -70,7 +71,7 @@ export class Fleet {
       if (signal === 'SIGKILL') this.kills++;
       else if (code === cannotConnect || goodReason.test(runner.stderr)) this.restarts++;
       else {
-        const end = runner.stderr.slice(-1_000);
+        const end = runner.stderr.slice(-400);
         this.offences.push(`run ${number} ended by itself (${signal ?? code}): ${end}`);
       }
       if (this.#current === run) this.start();
@@ -78,12 +79,17 @@ export class Fleet {
     return run;
   }
 
+  /** Waits until the current runner streams, or has done so before. */
+  async streaming(): Promise<void> {
+    await eventually(() => this.current.runner.stderr.includes('"streaming"'), { timeout: 60_000 });
+  }
+
   /** Kills a runner that has stopped working and does not end. */
   #watch({ number, runner }: Run): NodeJS.Timeout {
     let seconds = 0;
     return setInterval(() => {
       if (!runner.stderr.slice(-200).includes('"stopped"') || ++seconds < mostSecondsToEnd) return;
-      const end = runner.stderr.slice(-1_000);
+      const end = runner.stderr.slice(-400);
       if (seconds === mostSecondsToEnd) {
         this.offences.push(`run ${number} stopped and did not end: ${end}`);
         void runner.kill();
@@ -112,7 +118,7 @@ export class Fleet {
     // Before it is ready it has nothing to finish.
     const isFine = code === 0 || signal === 'SIGTERM' || code === cannotConnect;
     if (!isFine || seconds > 30) {
-      const end = run.runner.stderr.slice(-1_000);
+      const end = run.runner.stderr.slice(-400);
       this.offences.push(`run ${run.number} stopped with ${code} after ${seconds} s: ${end}`);
     }
   }

@@ -24,8 +24,9 @@ export type Fault =
   | { readonly kind: 'cut-sql' };
 
 export interface Step {
-  /** Since the step before. */
   readonly afterMs: number;
+  /** Since when: the runner streams, or the step before was done. */
+  readonly since: 'streaming' | 'last';
   readonly fault: Fault;
 }
 
@@ -50,17 +51,18 @@ export function planFaults(seed: number, faults: Faults, mostMs: number): Step[]
   );
   return shuffle(random, kinds).map((kind) => {
     const afterMs = between(random, [20, mostMs]);
+    const since = pick(random, ['streaming', 'last'] as const);
     switch (kind) {
       case 'pause':
-        return { afterMs, fault: { kind, forMs: between(random, [50, 2_500]) } };
+        return { afterMs, since, fault: { kind, forMs: between(random, [50, 2_500]) } };
       case 'stand-by': {
         const waitsMs = between(random, [200, mostMs]);
         const loss = pick(random, ['kill', 'stop', 'pause'] as const);
         const stays = pick(random, ['first', 'second'] as const);
-        return { afterMs, fault: { kind, waitsMs, loss, stays } };
+        return { afterMs, since, fault: { kind, waitsMs, loss, stays } };
       }
       default:
-        return { afterMs, fault: { kind } };
+        return { afterMs, since, fault: { kind } };
     }
   });
 }
