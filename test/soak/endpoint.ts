@@ -56,9 +56,8 @@ export async function startEndpoint(
   function note({ headers }: http.IncomingMessage, body: Buffer): Arrival {
     const id = String(headers['webhook-id']);
     const sha256 = hash('sha256', body, 'base64');
-    if (!/^\d{10}$/.test(String(headers['webhook-timestamp']))) {
-      offences.push(`${id} came with the timestamp ${headers['webhook-timestamp']}`);
-    }
+    const timestamp = String(headers['webhook-timestamp']);
+    if (!/^\d{10}$/.test(timestamp)) offences.push(`${id} came with the timestamp ${timestamp}`);
     let first = firsts.get(id);
     if (!first) {
       first = { id, sha256, accepted: false, ...readId(id), ...readEvent(body) };
