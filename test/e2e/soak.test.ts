@@ -21,6 +21,7 @@ test('with everything killed now and then every committed change arrives, in ord
     mostMs: 1_000,
     points,
     rate: 600,
+    mostBehind: 5_000,
     changes: 0,
   });
   expect(report.offences.length, format(report)).toBe(0);

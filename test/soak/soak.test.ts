@@ -19,6 +19,7 @@ test('whatever is killed, every committed change arrives, in order and recognisa
       mostMs: 2_000,
       points: crashPoints,
       rate: option('SOAK_RATE', 600),
+      mostBehind: 20_000,
       changes: option('SOAK_CHANGES', 0),
       report: (text) => say(`${Math.round(performance.now() / 1000)} s ${text}`),
     });

@@ -26,6 +26,8 @@ export interface SoakOptions {
   readonly points: readonly CrashPoint[];
   /** Changes a second. */
   readonly rate: number;
+  /** So many changes may be on their way; then writers wait. */
+  readonly mostBehind: number;
   /** Writing goes on at least until there have been so many changes. */
   readonly changes: number;
   readonly report?: (text: string) => void;
@@ -77,7 +79,7 @@ async function run(options: SoakOptions, cleanUp: CleanUp): Promise<Report> {
     seed,
     writers: 4,
     rate,
-    mostBehind: 5_000,
+    mostBehind: options.mostBehind,
     arrived: () => everything.firsts.size,
   });
   cleanUp(() => writers.stop().catch(() => undefined));
