@@ -138,7 +138,7 @@ async function runInto(fleet: Fleet, point: CrashPoint, nth: number): Promise<bo
   if (exit?.code === 1) throw new Error(`${describe(point)}: ${run.runner.stderr.slice(-1_000)}`);
   fleet.start();
   await fleet.streaming();
-  return exit?.signal === 'SIGKILL';
+  return exit?.signal === 'SIGKILL' && !run.stuck;
 }
 
 function killAt(fleet: Fleet, number: number, moment: 'received' | 'answered', nth: number): void {

@@ -13,6 +13,8 @@ export interface Run {
   /** Whether we bring about its end; otherwise it is started again. */
   doomed: boolean;
   ended: boolean;
+  /** It stopped working, did not end, and was killed for that. */
+  stuck: boolean;
 }
 
 /** Why a runner may end by itself: it is started again then. */
@@ -62,13 +64,13 @@ export class Fleet {
         },
       },
     );
-    const run: Run = { number, runner, doomed, ended: false };
+    const run: Run = { number, runner, doomed, ended: false, stuck: false };
     const watch = this.#watch(run);
     void runner.exited.then(({ code, signal }) => {
       run.ended = true;
       clearInterval(watch);
       if (run.doomed || this.#closed) return;
-      if (signal === 'SIGKILL') this.kills++;
+      if (run.stuck) this.kills++;
       else if (code === cannotConnect || goodReason.test(runner.stderr)) this.restarts++;
       else {
         const end = runner.stderr.slice(-400);
@@ -85,13 +87,15 @@ export class Fleet {
   }
 
   /** Kills a runner that has stopped working and does not end. */
-  #watch({ number, runner }: Run): NodeJS.Timeout {
+  #watch(run: Run): NodeJS.Timeout {
+    const { number, runner } = run;
     let seconds = 0;
     return setInterval(() => {
       if (!runner.stderr.slice(-200).includes('"stopped"') || ++seconds < mostSecondsToEnd) return;
       const end = runner.stderr.slice(-400);
       if (seconds === mostSecondsToEnd) {
         this.offences.push(`run ${number} stopped and did not end: ${end}`);
+        run.stuck = true;
         void runner.kill();
       }
     }, 1_000);
@@ -117,7 +121,7 @@ export class Fleet {
     const seconds = (performance.now() - begun) / 1_000;
     // Before it is ready it has nothing to finish.
     const isFine = code === 0 || signal === 'SIGTERM' || code === cannotConnect;
-    if (!isFine || seconds > 30) {
+    if (!run.stuck && (!isFine || seconds > 30)) {
       const end = run.runner.stderr.slice(-400);
       this.offences.push(`run ${run.number} stopped with ${code} after ${seconds} s: ${end}`);
     }
