@@ -27,6 +27,8 @@ interface RunnerOptions {
   /** Added to PATH and HOME, which are all that it inherits. */
   env?: Record<string, string>;
   cwd?: string;
+  /** Options of Node itself. */
+  execArgv?: string[];
 }
 
 const alive = new Set<ChildProcess>();
@@ -41,8 +43,11 @@ afterAll(killAll);
  * Starts the built command line (`node dist/cli.js …`) as a process of its own. It is killed at
  * the end of the test that started it; started outside of a test, at the end of the file.
  */
-export function startRunner(args: string[], { env = {}, cwd }: RunnerOptions = {}): Runner {
-  const child = spawn(process.execPath, [cli, ...args], {
+export function startRunner(
+  args: string[],
+  { env = {}, cwd, execArgv = [] }: RunnerOptions = {},
+): Runner {
+  const child = spawn(process.execPath, [...execArgv, cli, ...args], {
     cwd,
     env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
