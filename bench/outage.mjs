@@ -133,8 +133,12 @@ try {
   await sampling;
   const all = [...arrived.values()];
   const sum = (of) => all.reduce((count, each) => count + of(each), 0);
-  console.log(`changes ${total}, out of order ${sum((e) => e.disorder)}, repeated ${sum((e) => e.repeats)}`);
-  console.log(`latency of the others, one dead / all up: p50 ${spread(ratios.map((r) => r.p50))}, p99 ${spread(ratios.map((r) => r.p99))}`);
+  console.log(
+    `changes ${total}, out of order ${sum((e) => e.disorder)}, repeated ${sum((e) => e.repeats)}`,
+  );
+  console.log(
+    `latency of the others, one dead / all up: p50 ${spread(ratios.map((r) => r.p50))}, p99 ${spread(ratios.map((r) => r.p99))}`,
+  );
   console.log(`worst lag of the slot: ${(worstLag / 1e6).toFixed(1)} MB`);
 } finally {
   runner.kill('SIGTERM');
