@@ -476,6 +476,7 @@ export class Endpoint {
   }
 
   #failed(batch: Batch, failure: Failure): void {
+    if (this.#isStopped) return;
     if (!this.#lastFailure || this.#sender.failing === 0) {
       const { reason } = failure;
       const details = { ...this.#description, id: batch.id, reason };

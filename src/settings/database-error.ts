@@ -107,7 +107,7 @@ export function databaseError(error: unknown, connection: Connection): PgstreamE
       { hint, exitCode: exitCode.cannotConnect, cause: error },
     );
   }
-  if (lost.includes(code) || message.startsWith('Connection terminated')) {
+  if (lost.includes(code) || /^Connection terminated|is not queryable$/.test(message)) {
     const reason = failure.severity ? message : 'the server closed it';
     return new PgstreamError(
       code || 'connection_lost',

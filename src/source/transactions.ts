@@ -18,6 +18,7 @@ export class Transactions {
   #idle: pg.Client | undefined;
   #busy: pg.Client | undefined;
   #last: Promise<unknown> = Promise.resolve();
+  readonly #lost = new WeakMap<pg.Client, Error>();
 
   constructor(options: TransactionsOptions) {
     this.#options = options;
@@ -38,27 +39,33 @@ export class Transactions {
   async #once<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
     // What is left of one that has failed, or has got no answer in time.
     if (this.#busy) destroy(this.#busy);
-    const client = this.#idle ?? new pg.Client(pgOptions(this.#options.connection));
+    const client = (this.#busy = this.#idle ?? this.#open());
     const isNew = client !== this.#idle;
     this.#idle = undefined;
-    this.#busy = client;
-    if (isNew) {
-      client.on('error', () => this.#forget(client)); // told by the query that it breaks
-      await client.connect();
+    try {
+      if (isNew) await client.connect();
+      await client.query('begin');
+      await this.#options.fence(client);
+      const result = await work(client);
+      await client.query('commit');
+      if (this.#busy === client) {
+        this.#idle = client;
+        this.#busy = undefined;
+      }
+      return result;
+    } catch (error) {
+      // The query that comes after the loss tells less of it.
+      throw this.#lost.get(client) ?? error;
     }
-    await client.query('begin');
-    await this.#options.fence(client);
-    const result = await work(client);
-    await client.query('commit');
-    if (this.#busy === client) {
-      this.#idle = client;
-      this.#busy = undefined;
-    }
-    return result;
   }
 
-  #forget(client: pg.Client): void {
-    if (this.#idle === client) this.#idle = undefined;
+  #open(): pg.Client {
+    const client = new pg.Client(pgOptions(this.#options.connection));
+    client.on('error', (error) => {
+      this.#lost.set(client, error);
+      if (this.#idle === client) this.#idle = undefined;
+    });
+    return client;
   }
 }
 
