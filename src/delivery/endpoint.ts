@@ -323,6 +323,7 @@ export class Endpoint {
       this.#remove(delivery);
       return;
     }
+    if (this.#isDeleted && !delivery.inFlight) return this.#letGo([delivery]);
     if (this.#window.has(delivery)) this.#context.memory.addRows(1);
     this.#freeBody(delivery);
     delivery.whenStored?.();
@@ -518,6 +519,7 @@ export class Endpoint {
     );
     const bury = async () => {
       await store.bury(delivery);
+      if (!this.#window.has(delivery)) return this.#advance();
       delivery.done = true;
       if (this.#window.parked > 0) this.#isUnparkWanted = true;
       this.#window.done(delivery);

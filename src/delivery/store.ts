@@ -6,6 +6,7 @@
  * runner dies is sent again. Rows that somebody else has locked are passed over and taken out later,
  * so that nobody's open transaction holds up what has to be stored.
  */
+import { setTimeout } from 'node:timers/promises';
 import type { Sql, TransactionSql } from 'postgres';
 import { formatLsn, type Lsn } from '../replication/lsn.js';
 import { arrayLiteral } from '../source/array-literal.js';
@@ -124,11 +125,18 @@ export class DeliveryStore {
 
   /** Marks a stored delivery as given up; it stays until somebody replays or deletes it. */
   async bury(delivery: Delivery): Promise<void> {
-    await this.flushed();
-    await this.#transaction(async (sql) => {
-      await sql`
-        update pgstream.webhook_deliveries set state = 'dead' where webhook_id = ${delivery.id}`;
+    this.#attempts.delete(delivery);
+    const ids = [delivery.id];
+    await this.#untilUnlocked(async (sql) => {
+      await updateAttempts(sql, [delivery]);
+      const { count } = await sql`
+        update pgstream.webhook_deliveries set state = 'dead'
+        where webhook_id in (
+          select webhook_id from pgstream.webhook_deliveries
+          where webhook_id = ${delivery.id} for update skip locked)`;
+      return count === 1 || (await stillThere(sql, ids)).size === 0;
     });
+    for (const left of this.#loads) left.add(delivery.id);
   }
 
   /** Resolves when all that was asked for so far is written. */
@@ -217,10 +225,33 @@ export class DeliveryStore {
 
   /** Takes out everything of a subscription that is no more. */
   clear(subscription: number): void {
-    this.#transaction(async (sql) => {
-      await sql`delete from pgstream.webhook_deliveries where subscription = ${subscription}`;
-      await sql`delete from pgstream.subscription_state where subscription = ${subscription}`;
-    }).catch(this.#options.fail);
+    const clearSome = async () => {
+      const { count } = await this.#transaction(
+        (sql) => sql`
+          delete from pgstream.webhook_deliveries
+          where webhook_id in (
+            select webhook_id from pgstream.webhook_deliveries
+            where subscription = ${subscription}
+            limit ${mostRowsAtOnce}
+            for update skip locked)`,
+      );
+      return count;
+    };
+    const clear = async () => {
+      while ((await clearSome()) > 0);
+      await this.#untilUnlocked(async (sql) => {
+        await sql`delete from pgstream.subscription_state where subscription = ${subscription}`;
+        await sql`
+          delete from pgstream.webhook_deliveries
+          where webhook_id in (
+            select webhook_id from pgstream.webhook_deliveries
+            where subscription = ${subscription} for update skip locked)`;
+        const rows = await sql`
+          select from pgstream.webhook_deliveries where subscription = ${subscription} limit 1`;
+        return rows.length === 0;
+      });
+    };
+    clear().catch(this.#options.fail);
   }
 
   #write(): void {
@@ -278,10 +309,17 @@ export class DeliveryStore {
 
   #removeLater(ids: readonly string[]): void {
     if (ids.length === 0) return;
-    setTimeout(() => {
+    void setTimeout(lockedRetryMs, undefined, { ref: false }).then(() => {
       for (const id of ids) this.#removals.push(id);
       this.#write();
-    }, lockedRetryMs).unref();
+    });
+  }
+
+  /** Repeats work every now and then until it is done, because somebody has locked what it is about. */
+  async #untilUnlocked(work: (sql: TransactionSql) => Promise<boolean>): Promise<void> {
+    while (!(await this.#transaction(work))) {
+      await setTimeout(lockedRetryMs, undefined, { ref: false });
+    }
   }
 
   #takeAppends(): Append[] {
@@ -313,10 +351,14 @@ async function takeOut(sql: TransactionSql, ids: readonly string[]): Promise<Rea
     where webhook_id in (
       select webhook_id from pgstream.webhook_deliveries
       where webhook_id = any(${list}::text[]) for update skip locked)`;
-  if (count === ids.length) return new Set();
-  const left = await sql<{ webhook_id: string }[]>`
-    select webhook_id from pgstream.webhook_deliveries where webhook_id = any(${list}::text[])`;
-  return new Set(left.map(({ webhook_id: id }) => id));
+  return count === ids.length ? new Set() : stillThere(sql, ids);
+}
+
+async function stillThere(sql: TransactionSql, ids: readonly string[]): Promise<Set<string>> {
+  const rows = await sql<{ webhook_id: string }[]>`
+    select webhook_id from pgstream.webhook_deliveries
+    where webhook_id = any(${arrayLiteral(ids)}::text[])`;
+  return new Set(rows.map(({ webhook_id: id }) => id));
 }
 
 async function updateAttempts(sql: TransactionSql, deliveries: readonly Delivery[]): Promise<void> {
