@@ -92,6 +92,7 @@ export class Endpoint {
   #isUnparkWanted = false;
   #isRefilling = false;
   #isFetching = false;
+  #isDropping = false;
   #warnedOfQuota = false;
   #lookedAt = 0;
   #batchTimer: NodeJS.Timeout | undefined;
@@ -207,6 +208,7 @@ export class Endpoint {
     }
     this.#leave(this.#window.evict());
     this.#collapse();
+    if (this.#subscription.onQuota === 'drop_oldest') this.#inBackground(this.#dropOldest());
     this.#inBackground(this.#lookAtTable());
     this.#advance();
   }
@@ -222,7 +224,7 @@ export class Endpoint {
     hasNext: () => this.#hasNext(),
     next: () => this.#next(),
     isAtHand: (batch: Batch) => {
-      if (batch.members.every(({ body }) => body !== undefined)) return true;
+      if (batch.members.every(({ body, done }) => body !== undefined && !done)) return true;
       this.#inBackground(this.#fetch());
       return false;
     },
@@ -245,6 +247,7 @@ export class Endpoint {
 
   #hasNext(): boolean {
     const { ready } = this.#window;
+    while (ready.peek()?.done) ready.shift();
     const first = ready.peek();
     if (!first) return false;
     if (first.body === undefined) {
@@ -362,6 +365,7 @@ export class Endpoint {
   /** Does all that can be done now. */
   #advance(): void {
     if (this.#isUnparkWanted && (!this.#hasTail || this.#window.isParkingFull)) {
+      this.#rescans++;
       this.#window.unpark();
       this.#isUnparkWanted = false;
       this.#cursor = nowhere;
@@ -433,14 +437,12 @@ export class Endpoint {
     for (const delivery of wanted) {
       if (!gone.has(delivery)) this.#reckon(delivery, delivery.bytes + overheadBytes);
     }
-    if (gone.size > 0) {
-      this.#window.ready.remove(gone);
-      if (again && again === this.#sender.firstAgain) {
-        const rest = again.members.filter((member) => !gone.has(member));
-        this.#sender.replaceAgain(rest.length > 0 ? [batchOf(rest, again.isArray)] : []);
-      }
-      this.#letGo([...gone]);
+    if (gone.size > 0) this.#window.ready.remove(gone);
+    const rest = again?.members.filter((member) => !gone.has(member) && !member.done) ?? [];
+    if (again && again === this.#sender.firstAgain && rest.length < again.members.length) {
+      this.#sender.replaceAgain(rest.length > 0 ? [batchOf(rest, again.isArray)] : []);
     }
+    this.#forgetRows([...gone]);
     this.#advance();
   }
 
@@ -463,12 +465,27 @@ export class Endpoint {
     }
   }
 
+  /** Others have taken these out of the table, or set them aside in it. */
+  #forgetRows(deliveries: readonly Delivery[]): void {
+    const inWindow = deliveries.filter((delivery) => this.#window.has(delivery));
+    for (const delivery of inWindow) {
+      this.#storedBytes -= delivery.bytes;
+      delivery.stored = 'no';
+    }
+    this.#context.memory.addRows(-inWindow.length);
+    this.#letGo(inWindow);
+  }
+
   #remove(delivery: Delivery): void {
     this.#storedBytes -= delivery.bytes;
     this.#context.store.remove(delivery);
   }
 
-  #failed(batch: Batch, failure: Failure): void {
+  #failed(whole: Batch, failure: Failure): void {
+    const members = whole.members.filter(({ done }) => !done);
+    if (members.length === 0) return;
+    const isWhole = members.length === whole.members.length;
+    const batch = isWhole ? whole : batchOf(members, whole.isArray);
     if (!this.#lastFailure || this.#sender.failing === 0) {
       const { reason } = failure;
       const details = { ...this.#description, id: batch.id, reason };
@@ -577,9 +594,23 @@ export class Endpoint {
   }
 
   async #dropOldest(): Promise<void> {
-    const { id, spillQuota } = this.#subscription;
-    this.#dropped += await this.#context.store.dropOldest(id, spillQuota);
-    this.#storedBytes = await this.#context.store.bytesOf(id);
+    if (this.#isDropping) return;
+    this.#isDropping = true;
+    for (;;) {
+      const { id, spillQuota } = this.#subscription;
+      const excess = this.#storedBytes - spillQuota;
+      const dropped = excess > 0 ? await this.#context.store.dropOldest(id, excess) : [];
+      if (dropped.length === 0) break;
+      this.#dropped += dropped.length;
+      for (const { id: webhookId, bytes } of dropped) {
+        const delivery = this.#window.get(webhookId);
+        if (delivery?.stored === 'yes') this.#forgetRows([delivery]);
+        else if (delivery) this.#letGo([delivery]);
+        else this.#storedBytes -= bytes;
+      }
+    }
+    this.#isDropping = false;
+    this.#advance();
   }
 
   #warnOfQuota(): void {

@@ -40,6 +40,12 @@ const mostRowsAtOnce = 5_000;
 const lockedRetryMs = 1_000;
 const uniqueViolation = '23505';
 
+/** A row that was lost at the quota. */
+export interface Dropped {
+  readonly id: string;
+  readonly bytes: number;
+}
+
 interface Append {
   readonly delivery: Delivery;
   readonly committed: () => void;
@@ -155,20 +161,25 @@ export class DeliveryStore {
     return rows[0]!.bytes;
   }
 
-  /** Deletes the oldest until no more than `bytes` wait; returns how many went. */
-  async dropOldest(subscription: number, bytes: number): Promise<number> {
-    await this.flushed();
-    return this.#transaction(async (sql) => {
-      const { count } = await sql`
+  /** Deletes the oldest, as many as it takes to free `bytes` but not too many at once; returns them. */
+  dropOldest(subscription: number, bytes: number): Promise<readonly Dropped[]> {
+    return this.#transaction(
+      (sql) => sql<Dropped[]>`
         delete from pgstream.webhook_deliveries d
         using (
-          select webhook_id, sum(octet_length(body)) over (order by commit_lsn desc, ordinal desc)
-            as newer
-          from pgstream.webhook_deliveries where subscription = ${subscription}
+          select webhook_id, sum(bytes) over (order by commit_lsn, ordinal) - bytes as older
+          from (
+            select webhook_id, commit_lsn, ordinal, octet_length(body) as bytes
+            from pgstream.webhook_deliveries
+            where subscription = ${subscription}
+            order by commit_lsn, ordinal
+            limit ${mostRowsAtOnce}
+            for update skip locked
+          ) l
         ) o
-        where d.webhook_id = o.webhook_id and o.newer > ${bytes}`;
-      return count;
-    });
+        where d.webhook_id = o.webhook_id and o.older < ${bytes}
+        returning d.webhook_id as id, octet_length(d.body) as bytes`,
+    );
   }
 
   /** Whether any of these is no longer in the table. */

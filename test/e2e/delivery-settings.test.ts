@@ -266,3 +266,18 @@ test('rows that somebody has locked hold up nothing but themselves', async () =>
   expect(arrivals(receiver)).toContain('I 1 1');
   expect(arrivals(receiver)).toHaveLength(4);
 });
+
+test('what somebody sets aside as dead is neither sent nor taken out of the table', async () => {
+  const { sql, receiver } = await startItems();
+  receiver.reply((request) => (tell(request)[0] === 'I 1 1' ? dead : {}));
+  await sql`insert into item values (1)`;
+  await sql`update item set version = 2`;
+  await confirmed(sql);
+  await sql`update pgstream.webhook_deliveries set state = 'dead' where action = 'I'`;
+  await receiver.waitUntil(() => arrivals(receiver).includes('U 1 2'), patience);
+  await confirmed(sql);
+  await eventually(async () => {
+    expect(await sql`select state from pgstream.webhook_deliveries`).toEqual([{ state: 'dead' }]);
+  });
+  expect(arrivals(receiver)).toEqual(['U 1 2']);
+});

@@ -14,6 +14,8 @@ import {
 import { eventually } from '../helpers/poll.js';
 
 const dead = { status: 503 };
+const inserts = (from: number, to: number) =>
+  Array.from({ length: to - from + 1 }, (_, i) => `I ${from + i} 1`);
 
 test('an endpoint that is away holds up neither the slot nor another endpoint, and gets all in order when it is back', async () => {
   const { sql, receiver, other, subscribe } = await startItems();
@@ -39,8 +41,9 @@ test('an endpoint that is away holds up neither the slot nor another endpoint, a
 });
 
 test('what is stored survives a crash in the outage and another in the drain, with ids and bytes', async () => {
-  const given = await startItems({ subscription: { max_in_flight: 8 } });
-  const { sql, receiver, start, runner } = given;
+  const { sql, receiver, id, start, runner } = await startItems({
+    subscription: { max_in_flight: 8 },
+  });
   receiver.reply(dead);
   await sql`insert into item select generate_series(1, 400)`;
   await confirmed(sql);
@@ -49,6 +52,7 @@ test('what is stored survives a crash in the outage and another in the drain, wi
   const second = await start();
   await sql`update item set version = 3`;
   receiver.reply({ delay: 2 });
+  await sql`select pgstream.replay(${id})`;
   await receiver.waitUntil(() => accepted(receiver).length >= 300, patience);
   await second.kill();
   expect(arrivals(receiver).length).toBeLessThan(1200);
@@ -82,30 +86,35 @@ test('an endpoint that is slower than its events come spills them, and another o
   expect(arrivals(receiver).sort()).toEqual(arrivals(other).sort());
 });
 
-test.each([1, 5])(
-  'an event that is always refused holds up its own row alone, until it is skipped by a delete, at %i a request',
-  async (size) => {
-    const { sql, receiver } = await startItems({ subscription: { batch_size: size } });
-    receiver.reply((request) => ({ status: tell(request).includes('I 1 1') ? 400 : 200 }));
-    await sql`insert into item values (1)`;
-    await sql`do $$ begin
-      for v in 2..601 loop update item set version = v where id = 1; end loop;
-    end $$`;
-    await sql`insert into item select generate_series(2, 1001)`;
-    await receiver.waitUntil(() => arrivals(receiver).length === 1000, patience);
-    await confirmed(sql);
-    await eventually(async () => expect(await stored(sql)).toBe(601), patience);
-    await sql`update item set version = 2 where id > 1000`;
-    await receiver.waitUntil(() => arrivals(receiver).includes('U 1001 2'), patience);
-    expect(arrivals(receiver).filter((event) => event.startsWith('U 1 '))).toEqual([]);
+test('an event that is always refused holds up its own row alone, until it is skipped by a delete, also in batches', async () => {
+  const { sql, receiver, other, subscribe } = await startItems();
+  await subscribe({ url: other.url, batch_size: 5 });
+  const both = [receiver, other];
+  for (const one of both) {
+    one.reply((request) => ({ status: tell(request).includes('I 1 1') ? 400 : 200 }));
+  }
+  await sql`insert into item values (1)`;
+  await sql`do $$ begin
+    for v in 2..601 loop update item set version = v where id = 1; end loop;
+  end $$`;
+  await sql`insert into item select generate_series(2, 1001)`;
+  for (const one of both) await one.waitUntil(() => arrivals(one).length === 1000, patience);
+  await confirmed(sql);
+  await eventually(async () => expect(await stored(sql)).toBe(1202), patience);
+  await sql`update item set version = 2 where id > 1000`;
+  for (const one of both) {
+    await one.waitUntil(() => arrivals(one).includes('U 1001 2'), patience);
+    expect(arrivals(one).filter((event) => event.startsWith('U 1 '))).toEqual([]);
+  }
 
-    await sql`delete from pgstream.webhook_deliveries where action = 'I'`;
-    await drained(sql);
-    expect(arrivals(receiver)).not.toContain('I 1 1');
-    expect(arrivals(receiver)).toHaveLength(1601);
-    expectRowsInOrder(arrivals(receiver));
-  },
-);
+  await sql`delete from pgstream.webhook_deliveries where action = 'I'`;
+  await drained(sql);
+  for (const one of both) {
+    expect(arrivals(one)).not.toContain('I 1 1');
+    expect(arrivals(one)).toHaveLength(1601);
+    expectRowsInOrder(arrivals(one));
+  }
+});
 
 test('a subscription that is paused keeps its events, and sends them in order when it goes on', async () => {
   const { sql, receiver, configure } = await startItems();
@@ -150,40 +159,134 @@ test('410 disables a subscription, and its events wait until it is enabled again
 });
 
 test('what is given up stays as a dead letter, does not hold up its row, and can be replayed with a header', async () => {
-  const { sql, receiver, id } = await startItems({ subscription: { retry_for: '0' } });
-  receiver.reply((request) => ({ status: tell(request)[0]!.startsWith('I') ? 500 : 200 }));
+  const { sql, receiver, other, id, subscribe } = await startItems({
+    subscription: { retry_for: '0' },
+  });
+  const blocking = await subscribe({ url: other.url, retry_for: '0', on_exhausted: 'block' });
+  for (const one of [receiver, other]) {
+    one.reply((request) => ({ status: tell(request)[0] === 'I 1 1' ? 500 : 200 }));
+  }
   await sql`insert into item values (1), (2)`;
   await sql`update item set version = 2`;
-  const count = (state: string) => sql`
-    select count(*)::integer as count from pgstream.webhook_deliveries where state = ${state}`;
-  await eventually(async () => expect(await count('dead')).toEqual([{ count: 2 }]), patience);
-  await receiver.waitUntil(() => arrivals(receiver).length === 2, patience);
+  await receiver.waitUntil(() => arrivals(receiver).length === 3, patience);
+  await other.waitUntil((all) => all.filter(({ status }) => status === 500).length > 2);
   await confirmed(sql);
+  expect(arrivals(receiver).sort()).toEqual(['I 2 1', 'U 1 2', 'U 2 2']);
+  expect(arrivals(other)).toEqual(['I 2 1', 'U 2 2']);
+  expect(
+    await sql`
+    select subscription::integer, action, state from pgstream.webhook_deliveries
+    order by subscription, ordinal, action`,
+  ).toEqual([
+    { subscription: id, action: 'I', state: 'dead' },
+    { subscription: blocking, action: 'I', state: 'pending' },
+    { subscription: blocking, action: 'U', state: 'pending' },
+  ]);
   const first = receiver.requests.find((request) => tell(request)[0] === 'I 1 1')!;
   expect(first.headers['webhook-replay']).toBeUndefined();
   expect(receiver.requests).toHaveLength(4);
 
-  receiver.reply({});
+  for (const one of [receiver, other]) one.reply({});
   await sql`select pgstream.replay(subscription => ${id}, state => 'dead')`;
   await drained(sql);
-  const again = accepted(receiver).find((request) => tell(request)[0] === 'I 1 1')!;
+  const again = accepted(receiver).at(-1)!;
   expect([idOf(again), again.body]).toEqual([idOf(first), first.body]);
   expect(again.headers['webhook-replay']).toBe('true');
-  expect(accepted(receiver)).toHaveLength(4);
+  expect(arrivals(other)).toEqual(['I 2 1', 'U 2 2', 'I 1 1', 'U 1 2']);
 });
 
-test('a subscription that blocks gives nothing up', async () => {
-  const { sql, receiver } = await startItems({
-    subscription: { retry_for: '0', on_exhausted: 'block' },
+test('at a quota that holds, the slot waits and nothing is lost', async () => {
+  const { sql, receiver, id } = await startItems({ subscription: { spill_quota: 4_000 } });
+  receiver.reply(dead);
+  await sql`do $$ begin
+    for n in 1..100 loop insert into item values (n); commit; end loop;
+  end $$`;
+  await eventually(async () => expect(await stored(sql)).toBeGreaterThan(5), patience);
+  await eventually(async () => {
+    const [status] = await sql`
+      select pending::integer, quota_used::float8 from pgstream.webhook_status`;
+    expect(status!['pending']).toBe(100);
+    expect(status!['quota_used']).toBeGreaterThan(80);
   });
-  receiver.reply((request) => ({ status: tell(request)[0] === 'I 1 1' ? 500 : 200 }));
-  await sql`insert into item values (1), (2)`;
-  await sql`update item set version = 2`;
-  await receiver.waitUntil((all) => all.filter(({ status }) => status === 500).length > 2);
+  const slot = () => sql<{ held: boolean }[]>`
+    select confirmed_flush_lsn < pg_current_wal_insert_lsn() - 1000 as held
+    from pg_replication_slots where database = current_database()`;
+  expect(await slot()).toEqual([{ held: true }]);
+  receiver.reply({});
+  await sql`select pgstream.replay(${id})`;
+  await drained(sql);
+  expect(arrivals(receiver).sort()).toEqual(inserts(1, 100).sort());
+});
+
+test('at a quota that disables, the subscription is disabled with a reason, and what is lost is counted', async () => {
+  const { sql, receiver, configure } = await startItems({
+    subscription: { spill_quota: 4_000, on_quota: 'disable' },
+  });
+  receiver.reply(dead);
+  await sql`insert into item select generate_series(1, 100)`;
   await confirmed(sql);
-  expect(
-    await sql`
-    select state, count(*)::integer from pgstream.webhook_deliveries group by state`,
-  ).toEqual([{ state: 'pending', count: 2 }]);
-  expect(arrivals(receiver)).toEqual(['I 2 1', 'U 2 2']);
+  const kept = await stored(sql);
+  expect(kept).toBeGreaterThan(5);
+  await eventually(async () => {
+    expect(
+      await sql`
+      select state, enabled, disabled_reason, dropped::integer from pgstream.webhook_status`,
+    ).toEqual([
+      {
+        state: 'disabled',
+        enabled: false,
+        disabled_reason: 'the spill quota was reached',
+        dropped: 100 - kept,
+      },
+    ]);
+  });
+  receiver.reply({});
+  await configure({ enabled: true });
+  await drained(sql);
+  expect(arrivals(receiver).sort()).toEqual(inserts(1, kept).sort());
+});
+
+test('at a quota that drops the oldest, the newest arrive, and what is lost is counted', async () => {
+  const { sql, receiver, configure } = await startItems({
+    subscription: { spill_quota: 4_000, on_quota: 'drop_oldest', enabled: false },
+  });
+  await sql`do $$ begin
+    for n in 1..100 loop insert into item values (n); commit; end loop;
+  end $$`;
+  await confirmed(sql);
+  await eventually(async () => {
+    const kept = await stored(sql);
+    expect(kept).toBeLessThan(50);
+    expect(await sql`select dropped::integer from pgstream.webhook_status`).toEqual([
+      { dropped: 100 - kept },
+    ]);
+  });
+  const kept = await stored(sql);
+  await configure({ enabled: true });
+  await drained(sql);
+  const newest = inserts(101 - kept, 100);
+  expect(arrivals(receiver).sort()).toEqual(newest.sort());
+});
+
+test('what another system has stored is delivered first, and is not lost', async () => {
+  const { sql, receiver, id, start, runner } = await startItems({
+    subscription: { max_in_flight: 1 },
+  });
+  receiver.reply(dead);
+  await sql`insert into item values (1)`;
+  await confirmed(sql);
+  await runner.kill();
+  await sql`
+    insert into pgstream.webhook_deliveries
+      (webhook_id, subscription, commit_lsn, ordinal, schema_name, table_name, action,
+       committed_at, lane_tables, lane_keys, barrier, body)
+    select 'evt_elsewhere_' || n, ${id}, 'FFFFFF/0', n, 'public', 'item', 'I', now(), '{1}', array[n],
+           false, replace(body, '"value":1', '"value":9')
+    from pgstream.webhook_deliveries, generate_series(1, 2) n`;
+  receiver.reply({});
+  await sql`insert into item values (2)`;
+  await start();
+  await drained(sql);
+  expect(accepted(receiver).slice(0, 2).map(idOf)).toEqual(['evt_elsewhere_1', 'evt_elsewhere_2']);
+  expect(arrivals(receiver).slice(2)).toEqual(['I 1 1', 'I 2 1']);
 });
