@@ -508,10 +508,11 @@ export class Endpoint {
     this.#lastFailure = failure;
     if (failure.status === 410) this.#disable('the endpoint answered 410 Gone');
     const { retryForMs, onExhausted } = this.#subscription;
+    const isToBeSplit = batch.members.length > 1 && isRefusal(failure);
     const isExhausted = (member: Delivery) =>
-      onExhausted === 'dead_letter' && member.activeMs >= retryForMs;
+      onExhausted === 'dead_letter' && member.activeMs >= retryForMs && !isToBeSplit;
     const exhausted = batch.members.filter(isExhausted);
-    if (exhausted.length === 0 && (batch.members.length === 1 || !isRefusal(failure))) {
+    if (exhausted.length === 0 && !isToBeSplit) {
       this.#retry(batch);
       return;
     }

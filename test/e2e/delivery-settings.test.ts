@@ -120,6 +120,18 @@ test('a batch is an array in order, with an id made of those of its members', as
   expect(accepted(receiver).length).toBeLessThan(20);
 });
 
+test('a batch that is refused is taken apart before any of it is given up', async () => {
+  const { sql, receiver } = await startItems({
+    subscription: { batch_size: 8, batch_wait: '1 s', retry_for: '0' },
+  });
+  receiver.reply((request) => ({ status: tell(request).includes('I 3 1') ? 422 : 200 }));
+  await sql`insert into item select generate_series(1, 8)`;
+  await receiver.waitUntil(() => arrivals(receiver).length === 7, patience);
+  await eventually(async () => {
+    expect(await sql`select state from pgstream.webhook_deliveries`).toEqual([{ state: 'dead' }]);
+  });
+});
+
 const hmac = () => `whsec_${randomBytes(32).toString('base64')}`;
 
 function isSignedBy(secret: string, request: Request): boolean {
