@@ -584,7 +584,8 @@ export class Endpoint {
   /** Sees what others have done to the table: what is skipped by a delete, and how full it is. */
   async #lookAtTable(): Promise<void> {
     const now = performance.now();
-    const isHigh = this.#storedBytes > this.#subscription.spillQuota * quotaWarning;
+    const { spillQuota } = this.#subscription;
+    const isHigh = this.isHolding || this.#storedBytes > spillQuota * quotaWarning;
     const failing = this.#sender.waiting.flatMap(({ members }) => members);
     if (now - this.#lookedAt < lookEveryMs || (!isHigh && failing.length === 0)) return;
     this.#lookedAt = now;
