@@ -34,6 +34,7 @@ export function cutBatch(ready: Queue<Delivery>, most: number): Delivery[] {
   const joining: Delivery[] = [];
   const met = new Map<Delivery, number>();
   for (let bytes = 0; members.length < most && bytes < mostBytes;) {
+    while (ready.peek()?.done) ready.shift();
     const first = ready.peek()?.body === undefined ? undefined : ready.peek();
     const [joiner] = joining;
     const next = joiner && (!first || isBefore(joiner, first)) ? joining.shift() : first;
@@ -45,7 +46,8 @@ export function cutBatch(ready: Queue<Delivery>, most: number): Delivery[] {
     for (const follower of next.followers as Delivery[]) {
       const count = (met.get(follower) ?? 0) + 1;
       met.set(follower, count);
-      if (count === follower.waitsFor && follower.body !== undefined) joining.push(follower);
+      const isThere = follower.body !== undefined && !follower.done;
+      if (count === follower.waitsFor && isThere) joining.push(follower);
     }
   }
   return members;

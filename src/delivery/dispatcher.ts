@@ -77,10 +77,9 @@ export class Dispatcher {
     this.#latest.set(id, { change, definition });
     const endpoint = this.#endpoints.get(id);
     if (definition === null) {
-      this.#waiting.delete(id);
-      if (!endpoint) return;
-      endpoint.delete();
-      this.#context.store.clear(id);
+      const isWaiting = this.#waiting.delete(id);
+      endpoint?.delete();
+      if (endpoint || isWaiting) this.#context.store.clear(id);
     } else if (endpoint) {
       endpoint.reconfigure(definition);
     } else if (this.#waiting.has(id)) {

@@ -92,6 +92,7 @@ export class Endpoint {
   #isUnparkWanted = false;
   #isRefilling = false;
   #isFetching = false;
+  #isDropping = false;
   #warnedOfQuota = false;
   #lookedAt = 0;
   #batchTimer: NodeJS.Timeout | undefined;
@@ -212,6 +213,7 @@ export class Endpoint {
     this.#leave(this.#window.evict());
     if (this.#window.size === 0 && this.#window.parked > 0) this.#isUnparkWanted = true;
     this.#collapse();
+    if (this.#subscription.onQuota === 'drop_oldest') this.#inBackground(this.#dropOldest());
     this.#inBackground(this.#lookAtTable());
     this.#advance();
   }
@@ -227,7 +229,7 @@ export class Endpoint {
     hasNext: () => this.#hasNext(),
     next: () => this.#next(),
     isAtHand: (batch: Batch) => {
-      if (batch.members.every(({ body }) => body !== undefined)) return true;
+      if (batch.members.every(({ body, done }) => body !== undefined && !done)) return true;
       this.#inBackground(this.#fetch());
       return false;
     },
@@ -250,6 +252,7 @@ export class Endpoint {
 
   #hasNext(): boolean {
     const { ready } = this.#window;
+    while (ready.peek()?.done) ready.shift();
     const first = ready.peek();
     if (!first) return false;
     if (first.body === undefined) {
@@ -326,6 +329,7 @@ export class Endpoint {
       this.#remove(delivery);
       return;
     }
+    if (this.#isDeleted && !delivery.inFlight) return this.#letGo([delivery]);
     if (this.#window.has(delivery)) this.#context.memory.addRows(1);
     this.#freeBody(delivery);
     delivery.whenStored?.();
@@ -371,6 +375,7 @@ export class Endpoint {
   /** Does all that can be done now. */
   #advance(): void {
     if (this.#isUnparkWanted && (!this.#hasTail || this.#window.isParkingFull)) {
+      this.#rescans++;
       this.#window.unpark();
       this.#isUnparkWanted = false;
       this.#cursor = nowhere;
@@ -442,14 +447,12 @@ export class Endpoint {
     for (const delivery of wanted) {
       if (!gone.has(delivery)) this.#reckon(delivery, delivery.bytes + overheadBytes);
     }
-    if (gone.size > 0) {
-      this.#window.ready.remove(gone);
-      if (again && again === this.#sender.firstAgain) {
-        const rest = again.members.filter((member) => !gone.has(member));
-        this.#sender.replaceAgain(rest.length > 0 ? [batchOf(rest, again.isArray)] : []);
-      }
-      this.#letGo([...gone]);
+    if (gone.size > 0) this.#window.ready.remove(gone);
+    const rest = again?.members.filter((member) => !gone.has(member) && !member.done) ?? [];
+    if (again && again === this.#sender.firstAgain && rest.length < again.members.length) {
+      this.#sender.replaceAgain(rest.length > 0 ? [batchOf(rest, again.isArray)] : []);
     }
+    this.#forgetRows([...gone]);
     this.#advance();
   }
 
@@ -470,13 +473,28 @@ export class Endpoint {
     }
   }
 
+  /** Others have taken these out of the table, or set them aside in it. */
+  #forgetRows(deliveries: readonly Delivery[]): void {
+    const inWindow = deliveries.filter((delivery) => this.#window.has(delivery));
+    for (const delivery of inWindow) {
+      this.#storedBytes -= delivery.bytes;
+      delivery.stored = 'no';
+    }
+    this.#context.memory.addRows(-inWindow.length);
+    this.#letGo(inWindow);
+  }
+
   #remove(delivery: Delivery): void {
     this.#storedBytes -= delivery.bytes;
     this.#context.store.remove(delivery);
   }
 
-  #failed(batch: Batch, failure: Failure): void {
+  #failed(whole: Batch, failure: Failure): void {
     if (this.#isStopped) return;
+    const members = whole.members.filter(({ done }) => !done);
+    if (members.length === 0) return;
+    const isWhole = members.length === whole.members.length;
+    const batch = isWhole ? whole : batchOf(members, whole.isArray);
     if (!this.#lastFailure || this.#sender.failing === 0) {
       const { reason } = failure;
       const details = { ...this.#description, id: batch.id, reason };
@@ -499,10 +517,13 @@ export class Endpoint {
     this.#lastFailure = failure;
     if (failure.status === 410) this.#disable('the endpoint answered 410 Gone');
     const { retryForMs, onExhausted } = this.#subscription;
+    // While the endpoint takes other requests, it is something in this one that it does not take.
+    const isToBeSplit =
+      batch.members.length > 1 && (isRefusal(failure) || this.#sender.pauseMs === undefined);
     const isExhausted = (member: Delivery) =>
-      onExhausted === 'dead_letter' && member.activeMs >= retryForMs;
+      onExhausted === 'dead_letter' && member.activeMs >= retryForMs && !isToBeSplit;
     const exhausted = batch.members.filter(isExhausted);
-    if (exhausted.length === 0 && (batch.members.length === 1 || !isRefusal(failure))) {
+    if (exhausted.length === 0 && !isToBeSplit) {
       this.#retry(batch);
       return;
     }
@@ -510,7 +531,11 @@ export class Endpoint {
     for (const member of exhausted) this.#bury(member);
     // What came along behind another member comes again when that one is done.
     const rest = batch.members.filter((member) => !isExhausted(member) && member.waitsFor === 0);
-    for (const half of halves(rest)) this.#retry(batchOf(half, batch.isArray));
+    for (const half of halves(rest)) {
+      const again = batchOf(half, batch.isArray);
+      if (isToBeSplit) this.#sender.retryLater(again, 0);
+      else this.#retry(again);
+    }
   }
 
   #retry(batch: Batch): void {
@@ -527,6 +552,7 @@ export class Endpoint {
     );
     const bury = async () => {
       await store.bury(delivery);
+      if (!this.#window.has(delivery)) return this.#advance();
       delivery.done = true;
       if (this.#window.has(delivery)) {
         this.#isUnparkWanted = this.#window.parked > 0;
@@ -575,7 +601,8 @@ export class Endpoint {
   /** Sees what others have done to the table: what is skipped by a delete, and how full it is. */
   async #lookAtTable(): Promise<void> {
     const now = performance.now();
-    const isHigh = this.#storedBytes > this.#subscription.spillQuota * quotaWarning;
+    const { spillQuota } = this.#subscription;
+    const isHigh = this.isHolding || this.#storedBytes > spillQuota * quotaWarning;
     const failing = this.#sender.waiting.flatMap(({ members }) => members);
     if (now - this.#lookedAt < lookEveryMs || (!isHigh && failing.length === 0)) return;
     this.#lookedAt = now;
@@ -586,9 +613,23 @@ export class Endpoint {
   }
 
   async #dropOldest(): Promise<void> {
-    const { id, spillQuota } = this.#subscription;
-    this.#dropped += await this.#context.store.dropOldest(id, spillQuota);
-    this.#storedBytes = await this.#context.store.bytesOf(id);
+    if (this.#isDropping) return;
+    this.#isDropping = true;
+    for (;;) {
+      const { id, spillQuota } = this.#subscription;
+      const excess = this.#storedBytes - spillQuota;
+      const dropped = excess > 0 ? await this.#context.store.dropOldest(id, excess) : [];
+      if (dropped.length === 0) break;
+      this.#dropped += dropped.length;
+      for (const { id: webhookId, bytes } of dropped) {
+        const delivery = this.#window.get(webhookId);
+        if (delivery?.stored === 'yes') this.#forgetRows([delivery]);
+        else if (delivery) this.#letGo([delivery]);
+        else this.#storedBytes -= bytes;
+      }
+    }
+    this.#isDropping = false;
+    this.#advance();
   }
 
   #warnOfQuota(): void {

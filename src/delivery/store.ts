@@ -6,6 +6,7 @@
  * runner dies is sent again. Rows that somebody else has locked are passed over and taken out later,
  * so that nobody's open transaction holds up what has to be stored.
  */
+import { setTimeout } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Sql } from 'postgres';
 import { formatLsn, type Lsn } from '../replication/lsn.js';
@@ -14,6 +15,16 @@ import type { Transactions } from '../source/transactions.js';
 import type { Delivery, LogPlace } from './delivery.js';
 import { Queue } from './queue.js';
 import { copyIn, fromRow, type StoredRow } from './rows.js';
+import {
+  clearSome,
+  dropOldest,
+  isCleared,
+  noteAttempts,
+  prepare,
+  setDead,
+  takeOut,
+  type Dropped,
+} from './statements.js';
 
 export interface Loaded {
   readonly deliveries: readonly Delivery[];
@@ -58,39 +69,11 @@ export class DeliveryStore {
   }
 
   /**
-   * Makes the table fit to be read from: what the log brings again from `position` on is forgotten, so
-   * that it comes once and in its place; what came from another server stands before everything; what
-   * belongs to no subscription goes. Returns the bytes that wait for each subscription.
+   * Makes the table fit to be read from, with the slot at `position` and ids of this server that begin
+   * with `idPrefix`. Returns the bytes that wait for each subscription.
    */
   async open(position: Lsn, idPrefix: string): Promise<Map<number, number>> {
-    await this.#options.transactions.run(async (client) => {
-      await client.query(
-        `update pgstream.webhook_deliveries d
-         set commit_lsn = '0/0', ordinal = o.ordinal
-         from (
-           select webhook_id,
-                  row_number() over (partition by subscription order by commit_lsn, ordinal)
-                    + coalesce((
-                        select max(earlier.ordinal) from pgstream.webhook_deliveries earlier
-                        where earlier.subscription = f.subscription
-                          and earlier.commit_lsn = '0/0'), 0) as ordinal
-           from pgstream.webhook_deliveries f
-           where not starts_with(webhook_id, $1) and commit_lsn > '0/0'
-         ) o
-         where d.webhook_id = o.webhook_id`,
-        [idPrefix],
-      );
-      await client.query('delete from pgstream.webhook_deliveries where commit_lsn >= $1::pg_lsn', [
-        formatLsn(position),
-      ]);
-      for (const table of ['webhook_deliveries', 'subscription_state']) {
-        await client.query(
-          `delete from pgstream.${table} d
-           where not exists (
-             select from pgstream.webhook_subscriptions s where s.id = d.subscription)`,
-        );
-      }
-    });
+    await this.#options.transactions.run((client) => prepare(client, position, idPrefix));
     const { sql, keepTrying } = this.#options;
     const rows = await keepTrying(
       () => sql<{ subscription: number; bytes: number }[]>`
@@ -124,12 +107,9 @@ export class DeliveryStore {
 
   /** Marks a stored delivery as given up; it stays until somebody replays or deletes it. */
   async bury(delivery: Delivery): Promise<void> {
-    await this.flushed();
-    await this.#options.transactions.run((client) =>
-      client.query(`update pgstream.webhook_deliveries set state = 'dead' where webhook_id = $1`, [
-        delivery.id,
-      ]),
-    );
+    this.#attempts.delete(delivery);
+    await this.#untilUnlocked((client) => setDead(client, delivery));
+    for (const left of this.#loads) left.add(delivery.id);
   }
 
   /** Resolves when all that was asked for so far is written. */
@@ -148,22 +128,11 @@ export class DeliveryStore {
     return rows[0]!.bytes;
   }
 
-  /** Deletes the oldest until no more than `bytes` wait; returns how many went. */
-  async dropOldest(subscription: number, bytes: number): Promise<number> {
-    await this.flushed();
-    const { rowCount } = await this.#options.transactions.run((client) =>
-      client.query(
-        `delete from pgstream.webhook_deliveries d
-         using (
-           select webhook_id, sum(octet_length(body))
-             over (order by commit_lsn desc, ordinal desc) as newer
-           from pgstream.webhook_deliveries where subscription = $1
-         ) o
-         where d.webhook_id = o.webhook_id and o.newer > $2`,
-        [subscription, bytes],
-      ),
+  /** Deletes the oldest, as many as it takes to free `bytes` but not too many at once; returns them. */
+  dropOldest(subscription: number, bytes: number): Promise<readonly Dropped[]> {
+    return this.#options.transactions.run((client) =>
+      dropOldest(client, subscription, bytes, mostRowsAtOnce),
     );
-    return rowCount ?? 0;
   }
 
   /** Whether any of these is no longer in the table. */
@@ -221,15 +190,17 @@ export class DeliveryStore {
   /** Takes out everything of a subscription that is no more. */
   clear(subscription: number): void {
     const { transactions, fail } = this.#options;
-    transactions
-      .run(async (client) => {
-        for (const table of ['webhook_deliveries', 'subscription_state']) {
-          await client.query(`delete from pgstream.${table} where subscription = $1`, [
-            subscription,
-          ]);
-        }
-      })
-      .catch(fail);
+    const clear = async () => {
+      let count: number;
+      do {
+        count = await transactions.run((client) => clearSome(client, subscription, mostRowsAtOnce));
+      } while (count > 0);
+      await this.#untilUnlocked(async (client) => {
+        await clearSome(client, subscription, mostRowsAtOnce);
+        return isCleared(client, subscription);
+      });
+    };
+    clear().catch(fail);
   }
 
   #write(): void {
@@ -263,19 +234,16 @@ export class DeliveryStore {
     removals: readonly string[],
   ): Promise<ReadonlySet<string>> {
     const deliveries = appends.map(({ delivery }) => delivery);
+    const ids = deliveries.map(({ id }) => id);
     let isRepeat = false;
     for (;;) {
       try {
         return await this.#options.transactions.run(async (client) => {
           // The first try may have been committed although the answer was lost.
-          if (isRepeat)
-            await takeOut(
-              client,
-              deliveries.map(({ id }) => id),
-            );
+          if (isRepeat) await takeOut(client, ids);
           isRepeat = true;
           if (appends.length > 0) await copyIn(client, deliveries);
-          if (attempts.length > 0) await updateAttempts(client, attempts);
+          await noteAttempts(client, attempts);
           return takeOut(client, removals);
         });
       } catch (error) {
@@ -287,10 +255,17 @@ export class DeliveryStore {
 
   #removeLater(ids: readonly string[]): void {
     if (ids.length === 0) return;
-    setTimeout(() => {
+    void setTimeout(lockedRetryMs, undefined, { ref: false }).then(() => {
       for (const id of ids) this.#removals.push(id);
       this.#write();
-    }, lockedRetryMs).unref();
+    });
+  }
+
+  /** Repeats work every now and then until it is done, because somebody has locked what it is about. */
+  async #untilUnlocked(work: (client: pg.Client) => Promise<boolean>): Promise<void> {
+    while (!(await this.#options.transactions.run(work))) {
+      await setTimeout(lockedRetryMs, undefined, { ref: false });
+    }
   }
 
   #takeAppends(): Append[] {
@@ -303,51 +278,6 @@ export class DeliveryStore {
     }
     return batch;
   }
-}
-
-/** Deletes what nobody has locked; returns the ids of the others. */
-async function takeOut(client: pg.Client, ids: readonly string[]): Promise<ReadonlySet<string>> {
-  if (ids.length === 0) return new Set();
-  const { rowCount } = await client.query(
-    `delete from pgstream.webhook_deliveries
-     where webhook_id in (
-       select webhook_id from pgstream.webhook_deliveries
-       where webhook_id = any($1::text[])
-       order by commit_lsn, ordinal
-       for update skip locked)`,
-    [ids],
-  );
-  if (rowCount === ids.length) return new Set();
-  const { rows } = await client.query<{ webhook_id: string }>(
-    'select webhook_id from pgstream.webhook_deliveries where webhook_id = any($1::text[])',
-    [ids],
-  );
-  return new Set(rows.map(({ webhook_id: id }) => id));
-}
-
-async function updateAttempts(client: pg.Client, deliveries: readonly Delivery[]): Promise<void> {
-  const rows = deliveries.map(({ id, attempts, activeMs, lastFailure }) => ({
-    id,
-    attempts,
-    active: `${activeMs} ms`,
-    status: lastFailure?.status ?? null,
-    error: lastFailure?.reason ?? null,
-    at: lastFailure?.at.toISOString() ?? null,
-  }));
-  await client.query(
-    `update pgstream.webhook_deliveries d
-     set attempts = a.attempts, active_for = a.active, last_attempt_at = a.at,
-         last_status = a.status, last_error = a.error
-     from jsonb_to_recordset($1::jsonb)
-       as a(id text, attempts integer, active interval, status integer, error text, at timestamptz)
-     where d.webhook_id = a.id
-       and d.webhook_id in (
-         select l.webhook_id from pgstream.webhook_deliveries l
-         where l.webhook_id = any($2::text[])
-         order by l.commit_lsn, l.ordinal
-         for update skip locked)`,
-    [JSON.stringify(rows), deliveries.map(({ id }) => id)],
-  );
 }
 
 function take<T>(queue: Queue<T>, most: number): T[] {

@@ -35,6 +35,10 @@ export class Window {
     return this.#open.get(delivery.id) === delivery;
   }
 
+  get(id: string): Delivery | undefined {
+    return this.#open.get(id);
+  }
+
   hasId(id: string): boolean {
     return this.#open.has(id);
   }
@@ -71,13 +75,20 @@ export class Window {
     this.#spread(delivery, true);
   }
 
-  /** Takes out what is accepted or let go; what has waited for nothing else becomes ready. */
+  /**
+   * Takes out what is accepted or let go; what has waited for nothing else becomes ready. One that is
+   * let go before its turn keeps its place until then, so that nothing behind it comes too early.
+   */
   done(delivery: Delivery): void {
     if (!this.has(delivery)) return;
     this.#open.delete(delivery.id);
     if (delivery.stuck) this.#spread(delivery, false);
-    for (const next of this.#lanes.done(delivery)) {
-      if (!next.done) this.ready.push(next);
+    const leaving = delivery.waitsFor === 0 ? [delivery] : [];
+    for (let last = leaving.pop(); last; last = leaving.pop()) {
+      for (const next of this.#lanes.done(last)) {
+        if (next.done && !this.#open.has(next.id)) leaving.push(next);
+        else if (!next.done && !next.batched) this.ready.push(next);
+      }
     }
   }
 
@@ -87,6 +98,8 @@ export class Window {
    */
   evict(): Delivery[] {
     if (this.#stuck <= mostStuck) return [];
+    // One that waits for several was taken for free when the first of them was done.
+    for (const delivery of this.#open.values()) if (delivery.stuck) this.#spread(delivery, true);
     const waiting = [...this.#open.values()].filter(
       ({ stuck, waitsFor, batched }) => stuck && waitsFor > 0 && !batched,
     );
