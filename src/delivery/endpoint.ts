@@ -518,8 +518,8 @@ export class Endpoint {
     if (failure.status === 410) this.#disable('the endpoint answered 410 Gone');
     const { retryForMs, onExhausted } = this.#subscription;
     // While the endpoint takes other requests, it is something in this one that it does not take.
-    const isToBeSplit =
-      batch.members.length > 1 && (isRefusal(failure) || this.#sender.pauseMs === undefined);
+    const isAlone = this.#sender.pauseMs === undefined && batch.members[0]!.attempts > 1;
+    const isToBeSplit = batch.members.length > 1 && (isRefusal(failure) || isAlone);
     const isExhausted = (member: Delivery) =>
       onExhausted === 'dead_letter' && member.activeMs >= retryForMs && !isToBeSplit;
     const exhausted = batch.members.filter(isExhausted);
