@@ -1,9 +1,12 @@
 /** The endpoints of all subscriptions, and the memory that they share. */
+import { setTimeout } from 'node:timers/promises';
 import type { Subscription } from '../subscriptions/subscription.js';
 import type { Delivery } from './delivery.js';
 import { Endpoint, type EndpointContext, type EndpointStatus } from './endpoint.js';
 
 const tickMs = 500;
+/** How often is looked whether there is room. */
+const waitMs = 5;
 
 /** What there is to know of a subscription, whatever the place in the log. */
 interface Latest {
@@ -19,6 +22,8 @@ export class Dispatcher {
   readonly #latest = new Map<number, Latest>();
   /** Bytes of an earlier run that wait in the table, by subscription. */
   #waiting: Map<number, number>;
+  /** Endpoints that have so much to do that the log waits for them a moment. */
+  readonly #awaited = new Set<Endpoint>();
   #changed: (() => void) | undefined;
   readonly #timer: NodeJS.Timeout;
 
@@ -46,9 +51,14 @@ export class Dispatcher {
     };
   }
 
-  /** Whether no more events should be taken over. */
+  /** Whether no more events should be taken over at this moment. */
   get isFull(): boolean {
-    return this.#context.memory.isFull;
+    if (this.#context.memory.isFull) return true;
+    for (const endpoint of this.#awaited) {
+      if (endpoint.isWorthWaitingFor) return true;
+      this.#awaited.delete(endpoint);
+    }
+    return false;
   }
 
   /** Whether the log waits for a subscription whose quota is used up. */
@@ -63,7 +73,9 @@ export class Dispatcher {
 
   /** Takes over an event; returns at once. */
   deliver(subscription: Subscription, delivery: Delivery): void {
-    this.#endpoint(subscription).deliver(delivery);
+    const endpoint = this.#endpoint(subscription);
+    endpoint.deliver(delivery);
+    if (endpoint.isWorthWaitingFor) this.#awaited.add(endpoint);
   }
 
   /**
@@ -99,8 +111,10 @@ export class Dispatcher {
   }
 
   /** Resolves when there is room for more events, or when the signal fires. */
-  room(signal: AbortSignal): Promise<void> {
-    return this.#context.memory.room(signal);
+  async room(signal: AbortSignal): Promise<void> {
+    while (this.isFull && !signal.aborted) {
+      await setTimeout(waitMs, undefined, { signal }).catch(() => undefined);
+    }
   }
 
   /** Begins nothing more, and resolves when nothing is under way. */

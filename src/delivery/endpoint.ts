@@ -48,6 +48,8 @@ export interface EndpointStatus {
 
 /** What has waited in memory for so long is stored, so that the log need not wait for it. */
 const holdMs = 3_000;
+/** An endpoint whose oldest event is younger is waited for, where it would have to be stored else. */
+const quickMs = 500;
 /** What an event takes in memory beside its body: its place in the order, its headers, its request. */
 const overheadBytes = 3 * 1024;
 /** Rows of the tail are taken into the window so many at a time … */
@@ -64,6 +66,8 @@ const retryBackoff = { firstMs: 1_000, mostMs: 3_600_000 };
 const quotaWarning = 0.8;
 /** How often the table is looked at for what others have done to it, where that matters. */
 const lookEveryMs = 2_000;
+
+const ageOf = ({ since }: Delivery) => performance.now() - since;
 
 const nowhere: LogPlace = { commitLsn: 0n, ordinal: 0 };
 
@@ -155,7 +159,8 @@ export class Endpoint {
   deliver(delivery: Delivery): void {
     delivery.ordering = this.#subscription.ordering;
     this.#reckon(delivery, delivery.bytes + overheadBytes);
-    if (this.#hasTail || this.isHolding || !this.#hasRoom(delivery)) {
+    const fits = this.#hasRoom(delivery) || this.#isQuick;
+    if (this.#hasTail || this.isHolding || !fits) {
       this.#hasTail = true;
       this.#append(delivery);
     } else if (this.#window.mustPark(delivery)) {
@@ -165,6 +170,23 @@ export class Endpoint {
       this.#hold(delivery);
       this.#sender.pump();
     }
+  }
+
+  /** Whether waiting a moment for the endpoint is better than storing what comes next. */
+  get isWorthWaitingFor(): boolean {
+    return !this.#hasTail && this.#unstoredBytes > this.#share && this.#isQuick;
+  }
+
+  /** Whether it has accepted so far what came, and not long ago. */
+  get #isQuick(): boolean {
+    const [oldest] = this.#unstored;
+    const isUp = this.#sender.failing === 0 && this.#sender.pauseMs === undefined;
+    return isUp && this.#subscription.enabled && !!oldest && ageOf(oldest) < quickMs;
+  }
+
+  get #share(): number {
+    const { limit, isCrowded } = this.#context.memory;
+    return isCrowded ? limit / 16 : limit / 2;
   }
 
   /** The subscription has changed: what waits goes where it points now, and at once. */
@@ -276,10 +298,8 @@ export class Endpoint {
   }
 
   #hasRoom({ bytes }: Delivery): boolean {
-    const { memory } = this.#context;
     if (!this.#subscription.enabled || this.#window.size >= mostInWindow) return false;
-    const share = memory.isCrowded ? memory.limit / 16 : memory.limit / 2;
-    return this.#window.size === 0 || this.#unstoredBytes + bytes <= share;
+    return this.#window.size === 0 || this.#unstoredBytes + bytes <= this.#share;
   }
 
   /** Takes an event into the window, whose transaction waits for it. */
@@ -397,14 +417,15 @@ export class Endpoint {
       this.#subscription.enabled &&
       !this.#sender.problem &&
       this.#window.size < mostInWindow &&
-      this.#window.ready.length < refillRows / 2;
+      this.#window.ready.length < refillRows;
     if (!isWanted || (pauseMs !== undefined && (pauseMs > 0 || this.#window.size > 0))) return;
     if (memory.isCrowded && this.#window.ready.length > 0) return;
     this.#isRefilling = true;
     const committed = this.#committed;
     const rescans = this.#rescans;
-    const limit = pauseMs === undefined && !memory.isCrowded ? refillRows : probeRows;
-    const loaded = await store.load(this.#subscription.id, this.#cursor, limit);
+    const isPlain = pauseMs === undefined && !memory.isCrowded;
+    const limit = isPlain ? refillRows : probeRows;
+    const loaded = await store.load(this.#subscription.id, this.#cursor, limit, isPlain);
     this.#isRefilling = false;
     if (this.#isDeleted || this.#isStopped) return;
     if (this.#rescans > rescans) return this.#advance();
@@ -422,6 +443,7 @@ export class Endpoint {
     if (this.#window.mustPark(delivery)) {
       this.#window.park(delivery);
     } else {
+      if (delivery.body) this.#reckon(delivery, delivery.bytes + overheadBytes);
       this.#admit(delivery);
       this.#context.memory.addRows(1);
     }

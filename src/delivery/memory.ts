@@ -8,7 +8,6 @@ export class Memory {
   readonly limit: number;
   #used = 0;
   #rows = 0;
-  #wake: (() => void)[] = [];
 
   constructor(limit: number) {
     this.limit = limit;
@@ -31,25 +30,9 @@ export class Memory {
   /** Reckons with so many bytes more, or less. */
   add(bytes: number): void {
     this.#used += bytes;
-    if (bytes < 0 && !this.isFull) this.#release();
   }
 
   addRows(count: number): void {
     this.#rows += count;
   }
-
-  /** Resolves when no more than the limit is used, or when the signal fires. */
-  async room(signal: AbortSignal): Promise<void> {
-    signal.addEventListener('abort', this.#release);
-    while (this.isFull && !signal.aborted) {
-      await new Promise<void>((resolve) => this.#wake.push(resolve));
-    }
-    signal.removeEventListener('abort', this.#release);
-  }
-
-  readonly #release = () => {
-    const waiting = this.#wake;
-    this.#wake = [];
-    for (const wake of waiting) wake();
-  };
 }

@@ -6,7 +6,7 @@ import { from as copyFrom } from 'pg-copy-streams';
 import { formatLsn, parseLsn } from '../replication/lsn.js';
 import { createDelivery, type Delivery } from './delivery.js';
 
-/** A row without its body. */
+/** A row, its body perhaps left there. */
 export interface StoredRow {
   webhook_id: string;
   commit_lsn: string;
@@ -22,6 +22,7 @@ export interface StoredRow {
   lane_keys: number[];
   barrier: boolean;
   bytes: number;
+  body: Buffer | null;
 }
 
 /** Writes all of them, or fails. */
@@ -74,7 +75,7 @@ const backslash = 0x5c;
 const escapeBody = (body: Buffer): Buffer =>
   body.includes(backslash) ? Buffer.from(escape(body.toString('latin1')), 'latin1') : body;
 
-/** A delivery of the table, its body left there. */
+/** A delivery of the table. */
 export const fromRow = (subscription: number, row: StoredRow): Delivery =>
   createDelivery({
     id: row.webhook_id,
@@ -87,7 +88,7 @@ export const fromRow = (subscription: number, row: StoredRow): Delivery =>
       action: row.action,
       committedAt: row.committed_at,
     },
-    body: undefined,
+    body: row.body ?? undefined,
     bytes: row.bytes,
     transaction: undefined,
     stored: 'yes',

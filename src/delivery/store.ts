@@ -45,6 +45,8 @@ export interface StoreOptions {
 
 const mostBytesAtOnce = 4 * 1024 * 1024;
 const mostRowsAtOnce = 5_000;
+/** A body that is read along with its row. */
+const smallBytes = 4 * 1024;
 /** When rows that were locked are tried again. */
 const lockedRetryMs = 1_000;
 const uniqueViolation = '23505';
@@ -147,8 +149,16 @@ export class DeliveryStore {
     return rows[0]!.count < deliveries.length;
   }
 
-  /** The deliveries of a subscription that wait behind a place, in order, without their bodies. */
-  async load(subscription: number, after: LogPlace, limit: number): Promise<Loaded> {
+  /**
+   * The deliveries of a subscription that wait behind a place, in order; with the bodies that are
+   * small, where these are wanted.
+   */
+  async load(
+    subscription: number,
+    after: LogPlace,
+    limit: number,
+    withBodies: boolean,
+  ): Promise<Loaded> {
     const { sql, keepTrying } = this.#options;
     const left = new Set(this.#leaving);
     this.#loads.add(left);
@@ -158,6 +168,9 @@ export class DeliveryStore {
                committed_at::text as committed_at, attempts, replayed, barrier,
                to_json(lane_keys) as lane_keys, to_json(lane_tables) as lane_tables,
                octet_length(body) as bytes,
+               case when octet_length(body) <= ${withBodies ? smallBytes : 0}
+                 then convert_to(body, 'UTF8')
+               end as body,
                extract(epoch from active_for)::float8 * 1000 as active_ms
         from pgstream.webhook_deliveries
         where subscription = ${subscription} and state = 'pending'
