@@ -10,7 +10,7 @@ const cases = {
     await sql`insert into pgstream.webhook_subscriptions (url, table_name, batch_size)
       values (${url}, 't', 100)`;
     await sql`insert into t select n, 'note ' || n from generate_series(1, 1000000) n`;
-    await until(() => received.events === 1_000_000);
+    await until(() => received.events >= 1_000_000);
   },
 
   /** The same to an endpoint that never answers. */
@@ -19,9 +19,11 @@ const cases = {
     await sql`create table t (id integer primary key, note text)`;
     await sql`insert into pgstream.webhook_subscriptions (url, table_name) values (${url}, 't')`;
     await sql`insert into t select n, 'note ' || n from generate_series(1, 1000000) n`;
-    await until(async () => Number((await database.slot()).lag) < 16e6);
-    const [{ count }] = await sql`select count(*) from pgstream.webhook_deliveries`;
-    return `${count} events in the table`;
+    await until(async () => {
+      const [{ count }] = await sql`select count(*) from pgstream.webhook_deliveries`;
+      return count === '1000000';
+    });
+    await until(async () => Number((await database.slot()).lag) < 1e6);
   },
 
   /** Ten thousand subscriptions, each of which gets some events. */

@@ -13,6 +13,7 @@ import type { Sql } from 'postgres';
 import { Dispatcher } from './delivery/dispatcher.js';
 import { createHttpTransport } from './delivery/http.js';
 import { Memory } from './delivery/memory.js';
+import { Permits } from './delivery/permits.js';
 import { DeliveryStore } from './delivery/store.js';
 import { exitCode, type PgstreamError } from './errors.js';
 import { eventIdPrefix } from './event/webhook-id.js';
@@ -154,6 +155,7 @@ export class Leader {
         await store.open(position, eventIdPrefix(source.system)),
         {
           transport,
+          permits: new Permits(),
           store,
           memory: new Memory(settings.maxQueueBytes),
           defaultMaxInFlight: settings.workerCount ?? 32,

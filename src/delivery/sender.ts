@@ -8,6 +8,7 @@ import { bodyOf, type Batch } from './batch.js';
 import { Breaker } from './breaker.js';
 import type { Failure } from './delivery.js';
 import type { Answer, Transport } from './http.js';
+import type { Permits } from './permits.js';
 import { Queue } from './queue.js';
 import { RateLimit } from './rate-limit.js';
 import { retryAfterMs } from './retry-after.js';
@@ -15,6 +16,7 @@ import { createSigner, type Signer } from './signature.js';
 
 export interface SenderContext {
   readonly transport: Transport;
+  readonly permits: Permits;
   readonly defaultMaxInFlight: number;
   readonly defaultTimeoutMs: number;
   /** Whether this process may send at this moment. */
@@ -47,6 +49,8 @@ export class Sender {
   #again = new Queue<Batch>();
   #later = new Map<Batch, NodeJS.Timeout>();
   #timer: NodeJS.Timeout | undefined;
+
+  readonly #pump = () => this.pump();
 
   constructor(subscription: Subscription, supply: Supply, context: SenderContext) {
     this.#subscription = subscription;
@@ -99,7 +103,8 @@ export class Sender {
   /** Sends what may be sent now. */
   pump(): void {
     const { maxInFlight, rate } = this.#subscription;
-    const most = maxInFlight ?? this.#context.defaultMaxInFlight;
+    const { defaultMaxInFlight, permits } = this.#context;
+    const most = maxInFlight ?? defaultMaxInFlight;
     while (this.#inFlight < most && this.#maySend()) {
       const again = this.#again.peek();
       if (again ? !this.#supply.isAtHand(again) : !this.#supply.hasNext()) {
@@ -111,6 +116,10 @@ export class Sender {
       const wait = pause > 0 || rate === null ? pause : this.#rateLimit.take(rate, now);
       if (wait > 0) {
         this.#pumpAfter(wait);
+        return;
+      }
+      if (!permits.isFree(this.#inFlight)) {
+        permits.wait(this.#pump);
         return;
       }
       if (!this.#breaker.admits(now)) return;
@@ -199,6 +208,7 @@ export class Sender {
     const body = bodyOf(batch);
     const timestamp = Math.floor(Date.now() / 1000);
     this.#inFlight++;
+    this.#context.permits.take();
     for (const member of batch.members) member.inFlight = true;
     this.#context.transport.send(
       {
@@ -223,6 +233,7 @@ export class Sender {
 
   #answered(batch: Batch, answer: Answer): void {
     this.#inFlight--;
+    this.#context.permits.give();
     for (const member of batch.members) member.inFlight = false;
     if ('status' in answer && answer.status >= 200 && answer.status < 300) {
       this.#context.log.trace({ id: batch.id, status: answer.status }, 'event delivered');

@@ -17,16 +17,22 @@ const escapes = new Map<number, Buffer>(
 /** Longer runs are copied by the runtime, shorter ones byte by byte: a call costs more than they do. */
 const shortRun = 24;
 
+const firstBytes = 64 * 1024;
+/** A buffer that has grown beyond this is given away with its document. */
+const mostKept = 1024 * 1024;
+
 /** Writes JSON as bytes into one buffer that grows and is used again for the next document. */
 export class JsonWriter {
-  #bytes = Buffer.allocUnsafe(64 * 1024);
+  #bytes = Buffer.allocUnsafe(firstBytes);
   #length = 0;
 
-  /** A copy of what has been written; the writer is empty afterwards. */
+  /** What has been written; the writer is empty afterwards. */
   take(): Buffer {
-    const document = Buffer.from(this.#bytes.subarray(0, this.#length));
+    const written = this.#bytes.subarray(0, this.#length);
     this.#length = 0;
-    return document;
+    if (this.#bytes.length <= mostKept) return Buffer.from(written);
+    this.#bytes = Buffer.allocUnsafe(firstBytes);
+    return written;
   }
 
   /** Writes prepared bytes as they are. */
