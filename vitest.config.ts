@@ -34,9 +34,6 @@ export default defineConfig({
           globalSetup: cluster,
           testTimeout: 60_000,
           hookTimeout: 60_000,
-          // One file after the other: creating a slot waits for every open write transaction of
-          // the cluster, whichever database it is in.
-          maxWorkers: 1,
           sequence: { groupOrder: 2 },
         },
       },

@@ -5,7 +5,7 @@ import net, { type AddressInfo } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import postgres from 'postgres';
-import { afterAll, beforeAll, describe, expect, inject, onTestFinished, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { unprivilegedAccount } from '../../src/embedded/account.js';
 import { makeScratchDirectory } from '../../src/embedded/cluster.js';
 import {
@@ -14,6 +14,7 @@ import {
   type StartOptions,
 } from '../../src/embedded/start.js';
 import { sessionSettings } from '../../src/settings/connection.js';
+import { clusterUrl } from '../helpers/cluster-url.js';
 import { createDatabase, type TestDatabase } from '../helpers/database.js';
 import { eventually } from '../helpers/poll.js';
 import { startReceiver } from '../helpers/receiver.js';
@@ -109,7 +110,7 @@ describe.each([['init'], ['run'], ['tear-down']])('%s without a usable connectio
   test('to a host and a database that do not exist', async () => {
     const host = await pgstream([command], 'postgres://me@no-such-host.invalid/db');
     expectError(host, [4, /"no-such-host.invalid" cannot be resolved/, /Correct the host name/]);
-    const database = await pgstream([command], databaseUrl(inject('clusterUrl'), 'no_such_db'));
+    const database = await pgstream([command], databaseUrl(clusterUrl(), 'no_such_db'));
     expectError(database, [4, /database "no_such_db" does not exist/, /createdb no_such_db/]);
   });
 
@@ -288,7 +289,7 @@ describe.runIf(existsSync(bouncer)).each([
   beforeAll(async () => {
     const free = await listen();
     ({ port } = free);
-    const upstream = new URL(inject('clusterUrl'));
+    const upstream = new URL(clusterUrl());
     const account = unprivilegedAccount();
     directory = await makeScratchDirectory(account);
     await fs.chmod(directory, 0o755);

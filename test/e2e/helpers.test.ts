@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import pg from 'pg';
 import postgres from 'postgres';
-import { expect, inject, onTestFinished, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
+import { clusterUrl } from '../helpers/cluster-url.js';
 import { createDatabase } from '../helpers/database.js';
 import { eventually } from '../helpers/poll.js';
 import { startReceiver } from '../helpers/receiver.js';
@@ -29,7 +30,7 @@ test('a test database goes with its slots, also with one that is being read', as
   await database.drop();
 
   await cutOff;
-  const admin = postgres(inject('clusterUrl'), { max: 1 });
+  const admin = postgres(clusterUrl(), { max: 1 });
   onTestFinished(() => admin.end());
   expect(await admin`select from pg_database where datname = ${database.name}`).toHaveLength(0);
   const slots = await admin`select from pg_replication_slots where database = ${database.name}`;

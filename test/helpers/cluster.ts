@@ -4,29 +4,39 @@ import { createTemplate } from './template.js';
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** Of the superuser, in database postgres of the cluster that the test files share. */
-    clusterUrl: string;
+    /** Of the superuser, in database postgres of a throw-away cluster; one for each worker. */
+    clusterUrls: readonly string[];
   }
 }
 
+/** As many as there are workers; see vitest.config.ts. */
+const workers = 2;
+
 /**
- * Starts the throw-away cluster of a test run, once for all the projects that ask for it; the one
- * that started it stops it. PGSTREAM_TEST_POSTGRES asks for a major version.
+ * Starts the throw-away clusters of a test run, once for all the projects that ask for them; the one
+ * that started them stops them. PGSTREAM_TEST_POSTGRES asks for a major version.
  */
 export default async function setup(
   project: TestProject,
 ): Promise<(() => Promise<void>) | undefined> {
   const root = project.vitest.getRootProject();
-  if ('clusterUrl' in root.getProvidedContext()) return undefined;
+  if ('clusterUrls' in root.getProvidedContext()) return undefined;
 
   const major = process.env['PGSTREAM_TEST_POSTGRES'];
-  const cluster = await startPostgres({ major: major ? Number(major) : undefined });
+  const options = { major: major ? Number(major) : undefined };
+  const clusters = await Promise.all(Array.from({ length: workers }, () => startPostgres(options)));
+  const stop = async () => {
+    await Promise.all(clusters.map((cluster) => cluster.stop()));
+  };
   try {
-    await createTemplate(cluster.url);
+    await Promise.all(clusters.map(({ url }) => createTemplate(url)));
   } catch (error) {
-    await cluster.stop();
+    await stop();
     throw error;
   }
-  root.provide('clusterUrl', cluster.url);
-  return () => cluster.stop();
+  root.provide(
+    'clusterUrls',
+    clusters.map(({ url }) => url),
+  );
+  return stop;
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import postgres from 'postgres';
-import { inject } from 'vitest';
+import { clusterUrl } from './cluster-url.js';
 import { eventually } from './poll.js';
 import { databaseUrl, templateDatabase } from './template.js';
 
@@ -21,13 +21,13 @@ export interface TestDatabase {
 export async function createDatabase({
   template = true,
 }: DatabaseOptions = {}): Promise<TestDatabase> {
-  const clusterUrl = inject('clusterUrl');
+  const cluster = clusterUrl();
   const name = `test_${randomBytes(6).toString('hex')}`;
   await asAdministrator(async (admin) => {
     const origin = template ? templateDatabase : 'template1';
     await admin`create database ${admin(name)} template ${admin(origin)}`;
   });
-  const url = databaseUrl(clusterUrl, name);
+  const url = databaseUrl(cluster, name);
   const sql = postgres(url, { max: 4, onnotice: () => undefined });
   return {
     url,
@@ -45,7 +45,7 @@ export async function createDatabase({
 
 /** Runs work on a short connection as the superuser to the cluster's own database. */
 async function asAdministrator(work: (admin: postgres.Sql) => Promise<void>): Promise<void> {
-  const admin = postgres(inject('clusterUrl'), { max: 1, onnotice: () => undefined });
+  const admin = postgres(clusterUrl(), { max: 1, onnotice: () => undefined });
   try {
     await work(admin);
   } finally {

@@ -5,7 +5,7 @@
  * again, so that each digit and each escape is compared as it is.
  */
 import postgres from 'postgres';
-import { inject } from 'vitest';
+import { clusterUrl } from './cluster-url.js';
 
 /** The settings of the session that wal2json prints in. */
 export const pinnedSettings = {
@@ -34,7 +34,7 @@ export interface Differences {
  * skipped, which is said aloud, or fail where PGSTREAM_TEST_REQUIRE_WAL2JSON is 1.
  */
 export async function hasWal2json(what: string): Promise<boolean> {
-  const sql = postgres(inject('clusterUrl'), { max: 1 });
+  const sql = postgres(clusterUrl(), { max: 1 });
   try {
     await sql`load 'wal2json'`;
     return true;
