@@ -29,6 +29,7 @@ import { Progress } from './replication/progress.js';
 import { readTimelines } from './replication/read-timelines.js';
 import { slotError } from './replication/slot-error.js';
 import { timelineAt } from './replication/timelines.js';
+import type { Measured } from './server/metrics.js';
 import type { Settings } from './settings/settings.js';
 import { describeTable } from './source/catalog.js';
 import { oneAtATime } from './source/one-at-a-time.js';
@@ -100,6 +101,19 @@ export class Leader {
     };
   }
 
+  /** What `GET /metrics` shows. */
+  get measured(): Measured {
+    const confirmed = this.#progress?.confirmed ?? 0n;
+    const received = this.#follower?.received ?? 0n;
+    return {
+      state: this.report.state,
+      lagBytes: received > confirmed ? Number(received - confirmed) : 0,
+      inFlight: this.#dispatcher?.counts.inFlight ?? 0,
+      isHolding: this.#dispatcher?.isHolding ?? false,
+      subscriptions: this.#dispatcher?.status() ?? [],
+    };
+  }
+
   /** Leaves the slot at once; it is read again as soon as the server can be reached. */
   leaveSlot(): void {
     void this.#follower?.close();
@@ -163,7 +177,12 @@ export class Leader {
           maySend: () => lease.isValid,
           disable: (id, reason) => {
             const disable = () => disableSubscription(transactions, id, reason);
-            whenFree(disable, { what: 'disable a subscription', log, signal: stop }).catch(fail);
+            whenFree(disable, { what: 'disable a subscription', log, signal: stop }).catch(
+              (error: unknown) => {
+                // It is not sent to by this runner all the same.
+                if (!stop.aborted) log.error({ subscription: id, err: error }, 'cannot disable');
+              },
+            );
           },
           fail,
           log,

@@ -21,6 +21,8 @@ export interface RunOptions {
 /** How long to wait before a slot that was in trouble is tried again. */
 const retryMs = 5_000;
 
+const nothing = { lagBytes: 0, inFlight: 0, isHolding: false, subscriptions: [] };
+
 /** Runs until the signal fires. Rejects with a PgstreamError on anything that waiting does not mend. */
 export async function run(settings: Settings, { log, signal }: RunOptions): Promise<void> {
   const source = await openSource(settings);
@@ -36,6 +38,7 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
       ...leader?.status,
       slot: source.slotName,
     }),
+    measure: () => leader?.measured ?? { ...nothing, state: problem ? 'halted' : 'waiting' },
     explain,
   });
   const server = await startServer(settings.server, routes, log);

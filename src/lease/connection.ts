@@ -43,7 +43,7 @@ export class ShortConnection {
 
   /** Runs work between begin and commit; any error leaves the connection, which undoes the work. */
   async transaction<T>(work: () => Promise<T>): Promise<T> {
-    await this.ask('begin');
+    await this.ask('begin isolation level read committed');
     try {
       const result = await work();
       await this.ask('commit');

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { exitCode, type PgstreamError } from '../errors.js';
 import type { Report } from '../lease/row.js';
 import type { SubscriptionStore } from '../subscriptions/store.js';
+import { createMetrics, type Measured } from './metrics.js';
 import { HttpError, type Route } from './server.js';
 
 export interface RunnerStatus {
@@ -14,6 +15,7 @@ export interface RunnerStatus {
 export interface RouteOptions {
   readonly store: SubscriptionStore;
   readonly status: () => RunnerStatus;
+  readonly measure: () => Measured;
   readonly explain: (error: unknown) => PgstreamError;
 }
 
@@ -33,7 +35,8 @@ const subscribeBody = z.strictObject({
 });
 const unsubscribeBody = z.strictObject({ ...key, event_types: z.unknown().optional() });
 
-export function createRoutes({ store, status, explain }: RouteOptions): Route[] {
+export function createRoutes({ store, status, measure, explain }: RouteOptions): Route[] {
+  const metrics = createMetrics(measure);
   /** The caller's mistake is a 400 with what SQL says of it; a store that is away a 503. */
   const withStore = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
@@ -85,6 +88,15 @@ export function createRoutes({ store, status, explain }: RouteOptions): Route[] 
       },
     },
     { method: 'GET', path: '/status', answer: () => ({ status: 200, body: status() }) },
+    {
+      method: 'GET',
+      path: '/metrics',
+      answer: async () => ({
+        status: 200,
+        body: await metrics.text(),
+        contentType: metrics.contentType,
+      }),
+    },
   ];
 }
 

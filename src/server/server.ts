@@ -8,7 +8,9 @@ import type { Settings } from '../settings/settings.js';
 
 export interface Reply {
   readonly status: number;
+  /** Sent as JSON, or as it is where `contentType` says what it is. */
   readonly body: unknown;
+  readonly contentType?: string;
 }
 
 /** Answers one method of one path; `body` is the parsed JSON of a POST. */
@@ -36,12 +38,12 @@ export async function startServer(
   const server = http.createServer({ requestTimeout: readTimeout }, (request, response) => {
     handle(request, routes, token)
       .catch((error: unknown) => replyTo(error, log))
-      .then(({ status, body }) => {
+      .then(({ status, body, contentType }) => {
         log.debug({ method: request.method, path: request.url, status }, 'request answered');
         response.setTimeout(writeTimeout, () => response.destroy());
         if (status === 405) response.setHeader('allow', methodsOf(routes, request.url));
-        response.writeHead(status, { 'content-type': 'application/json' });
-        response.end(`${JSON.stringify(body)}\n`);
+        response.writeHead(status, { 'content-type': contentType ?? 'application/json' });
+        response.end(contentType ? body : `${JSON.stringify(body)}\n`);
       })
       .catch((error: unknown) => {
         log.error({ err: error }, 'request not answered');

@@ -44,7 +44,7 @@ export class Transactions {
     this.#idle = undefined;
     try {
       if (isNew) await client.connect();
-      await client.query('begin');
+      await client.query('begin isolation level read committed');
       await this.#options.fence(client);
       const result = await work(client);
       await client.query('commit');

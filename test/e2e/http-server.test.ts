@@ -221,6 +221,15 @@ test('health, readiness and status tell how the runner does', async () => {
   });
 });
 
+test('the metrics are those that Prometheus reads', async () => {
+  const response = await fetch(`${address}/metrics`);
+  expect(response.headers.get('content-type')).toMatch(/^text\/plain; version=0.0.4/);
+  const lines = (await response.text()).split('\n');
+  expect(lines).toContain('pgstream_state{state="streaming"} 1');
+  expect(lines).toContain('pgstream_holding 0');
+  expect(lines).toContain('# TYPE pgstream_events_delivered_total counter');
+});
+
 test.each([
   ['GET', '/webhooks/subscribe', 405, 'POST'],
   ['DELETE', '/webhooks', 405, 'GET'],
