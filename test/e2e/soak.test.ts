@@ -17,7 +17,7 @@ test('with everything killed now and then every committed change arrives, in ord
   onTestFailed(() => console.error(`again with PGSTREAM_TEST_SEED=${seed}`));
   const report = await soak({
     seed,
-    faults: { kill: 8, stop: 0, pause: 1, 'stand-by': 0, crash: 1, 'cut-stream': 1, 'cut-sql': 1 },
+    faults: { kill: 8, stop: 1, pause: 1, 'stand-by': 1, crash: 1, 'cut-stream': 1, 'cut-sql': 1 },
     mostMs: 1_000,
     points,
     rate: 600,

@@ -58,6 +58,15 @@ export const crashPoints: readonly CrashPoint[] = [
     { module: 'replication/stream.js', type: 'Stream', method: 'close' },
     { nth: [1, 1], stop: true },
   ),
+  ...around({ module: 'lease/lease.js', type: 'Lease', method: 'ready' }, { nth: [1, 1] }),
+  ...around(
+    { module: 'lease/lease.js', type: 'Lease', method: 'settle' },
+    { nth: [1, 1], stop: true },
+  ),
+  ...around(
+    { module: 'source/transactions.js', type: 'Transactions', method: 'run' },
+    { nth: [1, 10] },
+  ),
   ...around(
     { module: 'delivery/store.js', type: 'DeliveryStore', method: '*' },
     { nth: [1, 3], optional: true },
