@@ -64,9 +64,3 @@ export function bodyOf({ members, isArray }: Batch): Buffer {
 const opening = Buffer.from('[');
 const comma = Buffer.from(',');
 const closing = Buffer.from(']');
-
-/** The two halves of a list, those that are not empty. */
-export function halves<T>(items: readonly T[]): (readonly T[])[] {
-  const middle = Math.ceil(items.length / 2);
-  return [items.slice(0, middle), items.slice(middle)].filter(({ length }) => length > 0);
-}

@@ -73,6 +73,11 @@ export class Sender {
     return this.#again.length + this.#later.size;
   }
 
+  /** Whether the endpoint has accepted all that it was sent. */
+  get isUp(): boolean {
+    return this.failing === 0 && this.pauseMs === undefined;
+  }
+
   /** For how many milliseconds the endpoint as a whole is still left alone; undefined if it is not. */
   get pauseMs(): number | undefined {
     const { openUntil } = this.#breaker;

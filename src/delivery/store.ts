@@ -9,12 +9,12 @@
 import { setTimeout } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Sql } from 'postgres';
-import { formatLsn, type Lsn } from '../replication/lsn.js';
-import { arrayLiteral } from '../source/array-literal.js';
+import type { Lsn } from '../replication/lsn.js';
 import type { Transactions } from '../source/transactions.js';
 import type { Delivery, LogPlace } from './delivery.js';
+import { bodiesOf, bytesWaiting, countPending, rowsBehind } from './queries.js';
 import { Queue } from './queue.js';
-import { copyIn, fromRow, type StoredRow } from './rows.js';
+import { copyIn, fromRow } from './rows.js';
 import {
   clearSome,
   dropOldest,
@@ -45,8 +45,6 @@ export interface StoreOptions {
 
 const mostBytesAtOnce = 4 * 1024 * 1024;
 const mostRowsAtOnce = 5_000;
-/** A body that is read along with its row. */
-const smallBytes = 4 * 1024;
 /** When rows that were locked are tried again. */
 const lockedRetryMs = 1_000;
 const uniqueViolation = '23505';
@@ -76,12 +74,7 @@ export class DeliveryStore {
    */
   async open(position: Lsn, idPrefix: string): Promise<Map<number, number>> {
     await this.#options.transactions.run((client) => prepare(client, position, idPrefix));
-    const { sql, keepTrying } = this.#options;
-    const rows = await keepTrying(
-      () => sql<{ subscription: number; bytes: number }[]>`
-        select subscription::float8 as subscription, sum(octet_length(body))::float8 as bytes
-        from pgstream.webhook_deliveries group by subscription`,
-    );
+    const rows = await this.#read((sql) => bytesWaiting(sql));
     return new Map(rows.map(({ subscription, bytes }) => [subscription, bytes]));
   }
 
@@ -121,13 +114,8 @@ export class DeliveryStore {
 
   /** The bytes that wait for a subscription. */
   async bytesOf(subscription: number): Promise<number> {
-    const { sql, keepTrying } = this.#options;
-    const rows = await keepTrying(
-      () => sql<{ bytes: number }[]>`
-        select coalesce(sum(octet_length(body)), 0)::float8 as bytes
-        from pgstream.webhook_deliveries where subscription = ${subscription}`,
-    );
-    return rows[0]!.bytes;
+    const rows = await this.#read((sql) => bytesWaiting(sql, subscription));
+    return rows[0]?.bytes ?? 0;
   }
 
   /** Deletes the oldest, as many as it takes to free `bytes` but not too many at once; returns them. */
@@ -139,13 +127,8 @@ export class DeliveryStore {
 
   /** Whether any of these is no longer in the table. */
   async areGone(deliveries: readonly Delivery[]): Promise<boolean> {
-    const { sql, keepTrying } = this.#options;
-    const ids = arrayLiteral(deliveries.map(({ id }) => id));
-    const rows = await keepTrying(
-      () => sql<{ count: number }[]>`
-        select count(*)::integer as count from pgstream.webhook_deliveries
-        where webhook_id = any(${ids}::text[]) and state = 'pending'`,
-    );
+    const ids = deliveries.map(({ id }) => id);
+    const rows = await this.#read((sql) => countPending(sql, ids));
     return rows[0]!.count < deliveries.length;
   }
 
@@ -159,25 +142,9 @@ export class DeliveryStore {
     limit: number,
     withBodies: boolean,
   ): Promise<Loaded> {
-    const { sql, keepTrying } = this.#options;
     const left = new Set(this.#leaving);
     this.#loads.add(left);
-    const rows = await keepTrying(
-      () => sql<StoredRow[]>`
-        select webhook_id, commit_lsn, ordinal::float8 as ordinal, schema_name, table_name, action,
-               committed_at::text as committed_at, attempts, replayed, barrier,
-               to_json(lane_keys) as lane_keys, to_json(lane_tables) as lane_tables,
-               octet_length(body) as bytes,
-               case when octet_length(body) <= ${withBodies ? smallBytes : 0}
-                 then convert_to(body, 'UTF8')
-               end as body,
-               extract(epoch from active_for)::float8 * 1000 as active_ms
-        from pgstream.webhook_deliveries
-        where subscription = ${subscription} and state = 'pending'
-          and (commit_lsn, ordinal) > (${formatLsn(after.commitLsn)}::pg_lsn, ${after.ordinal})
-        order by commit_lsn, ordinal
-        limit ${limit}`,
-    );
+    const rows = await this.#read((sql) => rowsBehind(sql, subscription, after, limit, withBodies));
     this.#loads.delete(left);
     const deliveries = rows.map((row) => fromRow(subscription, row));
     return {
@@ -189,14 +156,9 @@ export class DeliveryStore {
 
   /** Reads the bodies of stored deliveries; one that is no longer there was taken out by somebody. */
   async fetchBodies(deliveries: readonly Delivery[]): Promise<void> {
-    const { sql, keepTrying } = this.#options;
-    const ids = arrayLiteral(deliveries.map(({ id }) => id));
-    const rows = await keepTrying(
-      () => sql<{ webhook_id: string; body: Buffer }[]>`
-        select webhook_id, convert_to(body, 'UTF8') as body from pgstream.webhook_deliveries
-        where webhook_id = any(${ids}::text[]) and state = 'pending'`,
-    );
-    const bodies = new Map(rows.map(({ webhook_id: id, body }) => [id, body]));
+    const ids = deliveries.map(({ id }) => id);
+    const rows = await this.#read((sql) => bodiesOf(sql, ids));
+    const bodies = new Map(rows.map(({ id, body }) => [id, body]));
     for (const delivery of deliveries) delivery.body = bodies.get(delivery.id);
   }
 
@@ -214,6 +176,11 @@ export class DeliveryStore {
       });
     };
     clear().catch(fail);
+  }
+
+  #read<T>(query: (sql: Sql) => PromiseLike<T>): Promise<T> {
+    const { sql, keepTrying } = this.#options;
+    return keepTrying(async () => query(sql));
   }
 
   #write(): void {

@@ -9,6 +9,8 @@ import { Queue } from './queue.js';
 
 /** So many may wait in memory behind others that have failed. */
 const mostStuck = 200;
+/** Beyond so many the rest stays in the table. */
+const mostInWindow = 5_000;
 
 export class Window {
   /** All that is not done, by id, in the order of the log. */
@@ -17,10 +19,15 @@ export class Window {
   /** What waits for nothing else, in the order in which it became so. */
   ready = new Queue<Delivery>();
   readonly #parked = new Parked();
+  #isUnparkDue = false;
   #stuck = 0;
 
   get size(): number {
     return this.#open.size;
+  }
+
+  get isFull(): boolean {
+    return this.#open.size >= mostInWindow;
   }
 
   get parked(): number {
@@ -29,6 +36,11 @@ export class Window {
 
   get isParkingFull(): boolean {
     return this.#parked.isFull;
+  }
+
+  /** Whether what is parked may have become free: what had failed is done, or nothing else is left. */
+  get isUnparkDue(): boolean {
+    return this.#isUnparkDue;
   }
 
   has(delivery: Delivery): boolean {
@@ -59,6 +71,7 @@ export class Window {
   /** What was parked is to be looked for in the table again. */
   unpark(): void {
     this.#parked.clear();
+    this.#isUnparkDue = false;
   }
 
   add(delivery: Delivery): void {
@@ -81,6 +94,7 @@ export class Window {
    */
   done(delivery: Delivery): void {
     if (!this.has(delivery)) return;
+    if (delivery.attempts > 0 && this.#parked.size > 0) this.#isUnparkDue = true;
     this.#open.delete(delivery.id);
     if (delivery.stuck) this.#spread(delivery, false);
     const leaving = delivery.waitsFor === 0 ? [delivery] : [];
@@ -93,10 +107,11 @@ export class Window {
   }
 
   /**
-   * Parks what is stuck behind others, when that is much and all of it is stored. Returns what has
-   * left memory.
+   * To be called every now and then: parks what is stuck behind others, when that is much and all of
+   * it is stored. Returns what has left memory.
    */
   evict(): Delivery[] {
+    if (this.#open.size === 0 && this.#parked.size > 0) this.#isUnparkDue = true;
     if (this.#stuck <= mostStuck) return [];
     // One that waits for several was taken for free when the first of them was done.
     for (const delivery of this.#open.values()) if (delivery.stuck) this.#spread(delivery, true);
@@ -120,7 +135,7 @@ export class Window {
     this.#open = new Map();
     this.#lanes = new Lanes();
     this.ready = new Queue();
-    this.#parked.clear();
+    this.unpark();
     this.#stuck = 0;
     return all;
   }

@@ -81,3 +81,25 @@ test('what is let go is not sent any more', () => {
   finish(window, first);
   expect(cutBatch(window.ready, 10)).toEqual([other, second]);
 });
+
+test('what is parked is due once something that had failed is done', () => {
+  const [first, second] = [event(1), event(2)];
+  const window = windowOf(first, second);
+  first.attempts = 1;
+  window.failed(first);
+  window.park(event(1));
+  finish(window, second);
+  expect(window.isUnparkDue).toBe(false);
+  finish(window, first);
+  expect(window.isUnparkDue).toBe(true);
+  window.unpark();
+  expect([window.isUnparkDue, window.parked]).toEqual([false, 0]);
+});
+
+test('what is parked is due when nothing else is left, whatever became of that', () => {
+  const window = windowOf();
+  window.park(event(1));
+  expect(window.isUnparkDue).toBe(false);
+  expect(window.evict()).toEqual([]);
+  expect(window.isUnparkDue).toBe(true);
+});
