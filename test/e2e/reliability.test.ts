@@ -441,3 +441,37 @@ test('more than a thousand subscriptions to one table are all served', async () 
   expect(new Set(receiver.requests.map(({ path: each }) => each)).size).toBe(1200);
   expect(new Set(receiver.requests.map(idOf)).size).toBe(1200);
 });
+
+test('a partition that is attached and detached carries the name that it has at that time', async () => {
+  const world = await setUp();
+  const { sql, receiver, subscribe } = world;
+  await sql.unsafe(`
+    create table part (id integer primary key) partition by range (id);
+    create table part_rest partition of part default;
+    create table alone (id integer primary key);`);
+  await subscribe({ schema_name: 'public' });
+  await sql`insert into alone values (1)`;
+  await sql`alter table part attach partition alone for values from (0) to (100)`;
+  await sql`insert into part values (2)`;
+  await sql`insert into alone values (3)`;
+  await sql`insert into part values (100)`;
+  await sql`update part set id = 4 where id = 100`;
+  await sql`alter table part detach partition alone`;
+  await sql`insert into alone values (5)`;
+  await sql`insert into part values (6)`;
+  await confirmed(sql);
+  await eventually(async () => (await stored(sql)) === 0, patience);
+  const told = receiver.requests
+    .filter(({ body }) => parse({ body }).schema === 'public')
+    .map((request) => `${parse(request).table} ${tell(request)[0]}`);
+  expect(told.sort()).toEqual([
+    'alone I 1',
+    'alone I 5',
+    'part D 100',
+    'part I 100',
+    'part I 2',
+    'part I 3',
+    'part I 4',
+    'part I 6',
+  ]);
+});
