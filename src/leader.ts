@@ -21,6 +21,7 @@ import { publications } from './install/publications.js';
 import type { Lease } from './lease/lease.js';
 import type { Report } from './lease/row.js';
 import { waitForLease } from './lease/stand-by.js';
+import { serverBehind } from './lease/trouble.js';
 import type { Log } from './log.js';
 import { Pipeline } from './pipeline.js';
 import { SlotFollower } from './replication/follow.js';
@@ -28,7 +29,7 @@ import { formatLsn, type Lsn } from './replication/lsn.js';
 import { Progress } from './replication/progress.js';
 import { readTimelines } from './replication/read-timelines.js';
 import { slotError } from './replication/slot-error.js';
-import { timelineAt } from './replication/timelines.js';
+import { forkBefore, timelineAt } from './replication/timelines.js';
 import type { Measured } from './server/metrics.js';
 import type { Settings } from './settings/settings.js';
 import { describeTable } from './source/catalog.js';
@@ -84,7 +85,8 @@ export class Leader {
   get report(): Report {
     const problem = this.#problem && `${this.#problem.message}. ${this.#problem.hint ?? ''}`;
     return {
-      confirmed: this.#progress?.confirmed,
+      // What is on record then is for pgstream init to set.
+      confirmed: problem ? undefined : this.#progress?.confirmed,
       state: problem ? 'halted' : (this.#follower?.state ?? 'waiting'),
       problem,
     };
@@ -253,15 +255,20 @@ export class Leader {
         slotPosition: () => keepTrying(() => slotPosition(sql, slotName)),
         ready: async (waiting) => {
           await lease.ready(waiting);
+          const before = timelines;
           timelines = await readTimelines(connection);
+          const read = pipeline.resumeAt;
+          const fork = forkBefore(before, timelines, read);
+          if (fork !== undefined) throw serverBehind(slotName, fork, read);
+          const trouble = await lease.findTrouble(() => read);
+          if (trouble) throw trouble;
         },
         onInterrupted: () => pipeline.interrupted(),
         log,
       }));
-      const findTrouble = () => lease.findTrouble(() => follower.received);
       // A question that fails says nothing of the slot.
       const look = oneAtATime(async () => {
-        const trouble = await findTrouble().catch(() => undefined);
+        const trouble = await lease.findTrouble(() => follower.received).catch(() => undefined);
         if (trouble) halt.abort(trouble);
       }, fail);
       every(troubleMs, look);
@@ -282,7 +289,7 @@ export class Leader {
         halt.abort(explained);
       }
       if (halt.signal.aborted && !stop.aborted) {
-        await this.#stayHalted(halt.signal.reason as PgstreamError, findTrouble, stop);
+        await this.#stayHalted(lease, halt.signal.reason as PgstreamError, stop);
       }
       if (!lease.fenced.aborted && !failure.signal.aborted) {
         await dispatcher.drain(AbortSignal.timeout(drainMs));
@@ -304,20 +311,27 @@ export class Leader {
     }
   }
 
-  /** Says what is wrong, and waits until somebody has mended it. What was read is delivered. */
-  async #stayHalted(
-    trouble: PgstreamError,
-    findTrouble: () => Promise<PgstreamError | undefined>,
-    signal: AbortSignal,
-  ): Promise<void> {
+  /**
+   * Says what is wrong, and waits until somebody has mended it; where the server has forgotten what
+   * was delivered, until it is told to stop. What was read is delivered meanwhile.
+   */
+  async #stayHalted(lease: Lease, trouble: PgstreamError, signal: AbortSignal): Promise<void> {
     const { log } = this.#options;
     this.#problem = trouble;
     log.error({ code: trouble.code, hint: trouble.hint }, `halted: ${trouble.message}`);
     await this.#follower?.close();
-    do {
+    for (;;) {
       await sleep(troubleMs, undefined, { signal }).catch(() => undefined);
-    } while (!signal.aborted && (await findTrouble().catch((error: unknown) => error)));
-    if (!signal.aborted) log.warn('the trouble is over; going on');
+      if (signal.aborted) return;
+      try {
+        const standing = await lease.findStandingTrouble();
+        if (standing) this.#problem = standing;
+        else if (trouble.code !== 'server_behind') break;
+      } catch {
+        // A question that fails says nothing of the slot.
+      }
+    }
+    log.warn('the trouble is over; going on from where the slot is');
   }
 }
 

@@ -26,8 +26,8 @@ import { ShortConnection, type Ask } from './connection.js';
 import { DurableRecord } from './durable.js';
 import { Watermarks } from './watermarks.js';
 import { fence, fencedError, type Tenure } from './fence.js';
-import { endTenure, writeHeartbeat, type Report } from './row.js';
-import { findTrouble } from './trouble.js';
+import { endTenure, readRecord, writeHeartbeat, type Report } from './row.js';
+import { askSlotFacts, findTrouble, troublesOf } from './trouble.js';
 import { isValidAt, nextBeatMs, type Moment, type Periods } from './timing.js';
 import { endReader } from './walsender.js';
 
@@ -139,6 +139,17 @@ export class Lease {
   findTrouble(received: () => Lsn): Promise<PgstreamError | undefined> {
     const reading = { confirmed: () => this.confirmed, received };
     return findTrouble(this.#watch.ask, this.#options.slotName, reading);
+  }
+
+  /**
+   * The same for a slot that is not read at present: held against the record in the table, which
+   * `pgstream init` sets when it accepts what has happened.
+   */
+  async findStandingTrouble(): Promise<PgstreamError | undefined> {
+    const { slotName } = this.#options;
+    const facts = await askSlotFacts(this.#watch.ask, slotName);
+    const confirmed = await readRecord(this.#watch.ask, slotName);
+    return troublesOf(facts, slotName, { confirmed, received: 0n })[0];
   }
 
   /** The first statement of each transaction that writes; see `fence`. */

@@ -1,6 +1,7 @@
 /** Waits for a lease to become free, and takes it. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { PgstreamError, exitCode } from '../errors.js';
+import type { PgstreamError } from '../errors.js';
+import { isAway } from '../source/persist.js';
 import { parseLsn, type Lsn } from '../replication/lsn.js';
 import { ShortConnection, type Ask } from './connection.js';
 import type { Tenure } from './fence.js';
@@ -12,8 +13,6 @@ import { askSlotFacts, troublesOf } from './trouble.js';
 
 /** How long a statement of a take-over may be kept waiting by locks. */
 const patienceMs = 15_000;
-
-const readOnly = '25006';
 
 export interface StandByOptions extends LeaseOptions {
   readonly signal: AbortSignal;
@@ -82,20 +81,19 @@ class StandBy {
   async wait(): Promise<Lease> {
     const { signal, log, slotName } = this.#options;
     try {
-      for (let isTold = false, isAway = false; ;) {
+      for (let isTold = false, wasAway = false; ;) {
         signal.throwIfAborted();
         try {
           const lease = await this.#tryToTake();
           if (lease) return lease;
-          isAway = false;
+          wasAway = false;
           if (!isTold) log.info({ slot: slotName }, 'another runner has the slot; standing by');
           isTold = true;
         } catch (error) {
-          const { code, message, exitCode: exit } = error as PgstreamError;
-          // Read-only is a server that another one has just replaced, or is about to be promoted.
-          if (exit !== exitCode.cannotConnect && code !== readOnly) throw error;
-          if (!isAway) log.warn({ reason: message }, 'Postgres is away; standing by');
-          isAway = true;
+          if (!isAway(error as PgstreamError)) throw error;
+          const { message } = error as PgstreamError;
+          if (!wasAway) log.warn({ reason: message }, 'Postgres is away; standing by');
+          wasAway = true;
         }
         await sleep(this.#periods.pollMs, undefined, { signal });
       }

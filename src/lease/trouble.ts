@@ -121,17 +121,22 @@ function behind(
 ): PgstreamError | undefined {
   const seen = confirmed !== null && confirmed > received ? confirmed : received;
   if (inserted === null || seen <= parseLsn(inserted)) return undefined;
-  return new PgstreamError(
+  return serverBehind(slotName, parseLsn(inserted), seen);
+}
+
+/** The log of the server has only been the one that we know up to `end`. */
+export const serverBehind = (slotName: string, end: Lsn, read: Lsn): PgstreamError =>
+  new PgstreamError(
     'server_behind',
-    `the log of the server ends at ${inserted}, but was read up to ${formatLsn(seen)} before: ` +
-      'the server was restored from a backup, or another one that lagged behind took its place',
+    `the log of the server ends at ${formatLsn(end)}, or is another one from there on, but was ` +
+      `read up to ${formatLsn(read)} before: the server was restored from a backup, or another ` +
+      'one that lagged behind took its place',
     {
       hint:
         'Events may have been delivered that this server knows nothing of. ' +
         `pgstream init --replication-slot ${slotName} accepts that; then start pgstream again.`,
     },
   );
-}
 
 function moved(
   { slot }: SlotFacts,

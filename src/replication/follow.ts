@@ -1,9 +1,9 @@
 /** Follows a slot through the loss and return of connections. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { backoffMs } from '../delivery/backoff.js';
-import { exitCode, type PgstreamError } from '../errors.js';
+import type { PgstreamError } from '../errors.js';
 import type { Log } from '../log.js';
-import { reconnectBackoff } from '../source/persist.js';
+import { isAway, reconnectBackoff } from '../source/persist.js';
 import { formatLsn } from './lsn.js';
 import { slotError, slotMoved } from './slot-error.js';
 import { openStream, type Arrival, type Stream, type StreamOptions } from './stream.js';
@@ -92,7 +92,7 @@ export class SlotFollower {
   }
 
   async #pause(error: PgstreamError, failures: number, signal: AbortSignal): Promise<void> {
-    if (error.code !== inUse && error.exitCode !== exitCode.cannotConnect) throw error;
+    if (error.code !== inUse && !isAway(error)) throw error;
     this.#state = error.code === inUse ? 'waiting' : 'reconnecting';
     const retryInMs = backoffMs(reconnectBackoff, failures, Math.random());
     this.#options.log.warn({ reason: error.message, retryInMs }, 'not streaming; trying again');

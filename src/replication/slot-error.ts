@@ -4,10 +4,17 @@ import { databaseError } from '../settings/database-error.js';
 import { formatLsn, type Lsn } from './lsn.js';
 
 const undefinedObject = '42704';
+const notInState = '55000';
 
 /** Turns an error met while reading a slot into one that a user can act on. */
 export function slotError(error: unknown, connection: Connection, slot: string): PgstreamError {
   const explained = databaseError(error, connection);
+  if (explained.code === notInState && /replication slot/.test(explained.message)) {
+    return new PgstreamError('slot_lost', `replication slot "${slot}": ${explained.message}`, {
+      hint: `${explained.hint ?? ''} Drop the slot, then pgstream init makes a new one, from now on.`.trim(),
+      cause: error,
+    });
+  }
   if (explained.code !== undefinedObject) return explained;
   if (/replication slot/.test(explained.message)) {
     return new PgstreamError('slot_missing', `replication slot "${slot}" is gone`, {

@@ -32,6 +32,16 @@ export function parseHistory(content: string): PastTimeline[] {
   });
 }
 
+/**
+ * The position where the server left the log that had been read up to `read`: it was restored, or one
+ * that lagged behind took its place. Undefined where all that was read is part of its log.
+ */
+export function forkBefore(before: Timelines, now: Timelines, read: Lsn): Lsn | undefined {
+  if (now.current === before.current) return undefined;
+  const end = now.past.find(({ timeline }) => timeline === before.current)?.end ?? 0n;
+  return end < read ? end : undefined;
+}
+
 /** The timeline that a position belongs to. Where two meet, it is the later one, as in the server. */
 export function timelineAt({ past, current }: Timelines, position: Lsn): number {
   return past.find(({ end }) => position < end)?.timeline ?? current;

@@ -9,6 +9,8 @@ export const reconnectBackoff = { firstMs: 200, mostMs: 10_000 };
 /** A short query whose answer has not come by then is on a connection that is lost. */
 const answerMs = 15_000;
 
+const readOnly = '25006';
+
 /**
  * Does a piece of work that needs Postgres, again and again while Postgres cannot be reached or does
  * not answer. Other errors, and the end of `signal`, are thrown. The work must be short, and may be
@@ -30,13 +32,20 @@ export async function persist<T>(
       return await answered(work(), options.patienceMs ?? answerMs);
     } catch (error) {
       const explained = options.explain(error);
-      if (options.signal.aborted || explained.exitCode !== exitCode.cannotConnect) throw explained;
+      if (options.signal.aborted || !isAway(explained)) throw explained;
       const retryInMs = backoffMs(reconnectBackoff, failures, Math.random());
       options.log.warn({ reason: explained.message, retryInMs }, 'Postgres is away; trying again');
       await sleep(retryInMs, undefined, { signal: options.signal });
     }
   }
 }
+
+/**
+ * Whether the server is not there: it cannot be reached, or is read-only since another one has taken
+ * its place or it is about to be promoted.
+ */
+export const isAway = ({ code, exitCode: exit }: PgstreamError): boolean =>
+  exit === exitCode.cannotConnect || code === readOnly;
 
 /** Rejects as a lost connection when there is no answer in time. */
 async function answered<T>(work: Promise<T>, patienceMs: number): Promise<T> {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { parseLsn } from '../../src/replication/lsn.js';
-import { parseHistory, timelineAt } from '../../src/replication/timelines.js';
+import { forkBefore, parseHistory, timelineAt } from '../../src/replication/timelines.js';
 
 const history = `# comments and empty lines are passed over
 
@@ -42,4 +42,17 @@ test('the text of a reason may be anything, also missing', () => {
 
 test('what is no history is refused', () => {
   expect(() => parseHistory('one\t0/1\t')).toThrow(RangeError);
+});
+
+test('a server that left the log before what was read is told from one that went on with it', () => {
+  const before = { system: 1n, current: 2, past: [{ timeline: 1, end: 100n }] };
+  const after = (end: bigint) => ({
+    system: 1n,
+    current: 3,
+    past: [...before.past, { timeline: 2, end }],
+  });
+  expect(forkBefore(before, before, 500n)).toBeUndefined();
+  expect(forkBefore(before, after(500n), 500n)).toBeUndefined();
+  expect(forkBefore(before, after(400n), 500n)).toBe(400n);
+  expect(forkBefore(before, { system: 1n, current: 4, past: before.past }, 500n)).toBe(0n);
 });
