@@ -25,7 +25,7 @@ import { formatLsn, type Lsn } from './replication/lsn.js';
 import { decode, type Message, type Relation, type Tuple } from './replication/pgoutput.js';
 import type { Progress, Transaction } from './replication/progress.js';
 import type { Arrival } from './replication/stream.js';
-import { formatTimestamp } from './replication/timestamp.js';
+import { formatTimestamp, toPostgresMicroseconds } from './replication/timestamp.js';
 import { record } from './replication/tuple.js';
 import type { TableDescription } from './source/catalog.js';
 import type { Registry } from './subscriptions/registry.js';
@@ -56,11 +56,15 @@ export interface PipelineOptions {
   readonly fail: (error: unknown) => void;
 }
 
+/** What was committed longer ago is late. */
+const lateMicroseconds = 10_000_000n;
+
 interface OpenTransaction {
   readonly transaction: Transaction;
   readonly commitLsn: Lsn;
   /** The time of the commit, as Postgres prints it. */
   readonly timestamp: string;
+  readonly isLate: boolean;
   /** Changes received so far. */
   ordinal: number;
   /** Changes that were received before the connection broke. */
@@ -161,6 +165,7 @@ export class Pipeline {
         transaction: this.#options.progress.begin(),
         commitLsn: message.finalLsn,
         timestamp: formatTimestamp(message.commitTime),
+        isLate: toPostgresMicroseconds(Date.now()) - message.commitTime > lateMicroseconds,
         ordinal: 0,
         skip: 0,
         subscriptionChanges: [],
@@ -267,7 +272,7 @@ export class Pipeline {
     subscriptions: readonly Subscription[],
   ): void {
     const { system, timelineAt, dispatcher, injectMetadata } = this.#options;
-    const { commitLsn, ordinal, timestamp, transaction } = open;
+    const { commitLsn, ordinal, timestamp, isLate, transaction } = open;
     const { oid, schema, name } = table.relation;
     const { action } = change;
     const event = { schema, table: name, action, committedAt: timestamp };
@@ -296,6 +301,7 @@ export class Pipeline {
         bytes: body.length,
         transaction,
         stored: 'no',
+        isLate,
         tables,
         keys,
         barrier: isBarrier || isFirstBeyondChange(table, subscription.id),

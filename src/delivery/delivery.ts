@@ -53,6 +53,8 @@ export interface Delivery extends Place, LogPlace {
   batched: boolean;
   /** A request with it is under way. */
   inFlight: boolean;
+  /** It was committed long before it came: the log has been held up, perhaps by crashes. */
+  readonly isLate: boolean;
   /** When it came into memory, in milliseconds of a clock that does not go back. */
   readonly since: number;
   /** It was dead once: newer versions of its row may have arrived. */
@@ -81,13 +83,14 @@ export type Arrived = Pick<
   | 'keys'
   | 'barrier'
 > &
-  Partial<Pick<Delivery, 'attempts' | 'activeMs' | 'replayed'>>;
+  Partial<Pick<Delivery, 'attempts' | 'activeMs' | 'replayed' | 'isLate'>>;
 
 /** A delivery of which nothing has been done yet. */
 export const createDelivery = (arrived: Arrived): Delivery => ({
   attempts: 0,
   activeMs: 0,
   replayed: false,
+  isLate: false,
   ...arrived,
   ordering: 'key',
   waitsFor: 0,

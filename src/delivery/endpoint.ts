@@ -32,6 +32,8 @@ export interface EndpointStatus {
 
 /** What has waited in memory for so long is stored, so that the log need not wait for it. */
 const holdMs = 3_000;
+/** The same for what is late, so that also a runner that is killed again and again gets on. */
+const lateHoldMs = 1_000;
 /** An endpoint whose oldest event is younger is waited for, where it would have to be stored else. */
 const quickMs = 500;
 /** How often the table is looked at for what others have done to it, where that matters … */
@@ -130,6 +132,7 @@ export class Endpoint {
     this.#backlog.drop();
     for (const batch of this.#sender.forget()) this.#custody.letGo(batch.members);
     this.#quota.letGo();
+    this.#custody.letGo(this.#window.stored());
   }
 
   /** Somebody asked for deliveries again: nothing waits for its time. */
@@ -218,9 +221,10 @@ export class Endpoint {
   }
 
   #storeOverdue(): void {
-    const limit = performance.now() - holdMs;
+    const now = performance.now();
     for (const delivery of this.#custody.unstored) {
-      if (delivery.since > limit && this.#subscription.enabled) break;
+      const isOverdue = now - delivery.since > (delivery.isLate ? lateHoldMs : holdMs);
+      if (!isOverdue && this.#subscription.enabled) break;
       if (this.#custody.isDeleted && !delivery.inFlight) this.#custody.letGo([delivery]);
       else if (delivery.stored === 'no') this.#append(delivery);
     }

@@ -51,6 +51,11 @@ export class Window {
     return this.#open.get(id);
   }
 
+  /** Those that stand in the table and are not being sent. */
+  stored(): Delivery[] {
+    return [...this.#open.values()].filter(({ stored, inFlight }) => stored === 'yes' && !inFlight);
+  }
+
   hasId(id: string): boolean {
     return this.#open.has(id);
   }
