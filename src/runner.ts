@@ -1,9 +1,10 @@
 /**
- * `pgstream run`: serves HTTP, stands by until the slot is free, and leads (see leader.ts), again
- * and again until it is told to stop.
+ * `pgstream run`: serves HTTP, stands by until the slot is free, and works at it (see tenure.ts),
+ * again and again until it is told to stop.
  */
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Leader, isTrouble } from './leader.js';
+import { waitForLease } from './lease/stand-by.js';
 import type { Log } from './log.js';
 import { slotError } from './replication/slot-error.js';
 import { createRoutes } from './server/routes.js';
@@ -11,6 +12,7 @@ import { startServer } from './server/server.js';
 import type { Settings } from './settings/settings.js';
 import { openPool, openSource } from './source/source.js';
 import { createSubscriptionStore } from './subscriptions/store.js';
+import { isTrouble, Tenure } from './tenure.js';
 
 export interface RunOptions {
   readonly log: Log;
@@ -25,40 +27,55 @@ const nothing = { lagBytes: 0, inFlight: 0, isHolding: false, subscriptions: [] 
 
 /** Runs until the signal fires. Rejects with a PgstreamError on anything that waiting does not mend. */
 export async function run(settings: Settings, { log, signal }: RunOptions): Promise<void> {
+  setMaxListeners(0, signal);
   const source = await openSource(settings);
-  const explain = (error: unknown) => slotError(error, source.connection, source.slotName);
-  let leader: Leader | undefined;
+  const { connection, slotName } = source;
+  let tenure: Tenure | undefined;
   let problem: string | undefined;
-  const sql = openPool(source.connection, () => leader?.leaveSlot());
+  const waiting = () => ({
+    state: problem ? ('halted' as const) : ('waiting' as const),
+    ...(problem && { problem }),
+  });
+  const sql = openPool(connection, () => void tenure?.leaveSlot());
+  const explain = (error: unknown) => slotError(error, connection, slotName);
   const routes = createRoutes({
     store: createSubscriptionStore(sql),
-    status: () => ({
-      state: problem ? 'halted' : 'waiting',
-      ...(problem && { problem }),
-      ...leader?.status,
-      slot: source.slotName,
-    }),
-    measure: () => leader?.measured ?? { ...nothing, state: problem ? 'halted' : 'waiting' },
+    status: () => ({ slot: slotName, ...(tenure?.status ?? waiting()) }),
+    measure: () => tenure?.measured ?? { ...nothing, ...waiting() },
     explain,
   });
   const server = await startServer(settings.server, routes, log);
   log.info({ url: server.url }, 'the subscription server is listening');
 
+  const serve = async () => {
+    const report = () => tenure?.report ?? { confirmed: undefined, state: 'starting' as const };
+    const { lease, position } = await waitForLease({ connection, slotName, report, log, signal });
+    problem = undefined;
+    tenure = new Tenure({ settings, source, sql, log, lease, position, signal });
+    try {
+      await tenure.work();
+    } finally {
+      await tenure.leaveSlot();
+      await lease.release().catch((error: unknown) => {
+        log.warn({ reason: (error as Error).message }, 'could not release the slot');
+      });
+      tenure = undefined;
+    }
+  };
+
   try {
     for (let tenures = 0; !signal.aborted; tenures++) {
-      leader = new Leader({ settings, source, sql, log, signal });
       try {
-        await leader.lead();
-        problem = undefined;
+        await serve();
       } catch (error) {
         if (signal.aborted) break;
         const explained = explain(error);
-        if (explained.code === 'fenced') {
-          log.warn({ reason: explained.message }, 'standing by');
+        const { code, message, hint } = explained;
+        if (code === 'fenced') {
+          log.warn({ reason: message }, 'standing by');
         } else if (tenures > 0 && isTrouble(explained)) {
-          problem = `${explained.message}. ${explained.hint ?? ''}`;
-          leader = undefined;
-          log.error({ code: explained.code, hint: explained.hint }, `halted: ${explained.message}`);
+          problem = `${message}. ${hint ?? ''}`;
+          log.error({ code, hint }, `halted: ${message}`);
           await sleep(retryMs, undefined, { signal }).catch(() => undefined);
         } else {
           throw explained;

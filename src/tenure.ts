@@ -1,0 +1,394 @@
+/**
+ * One tenure at a slot: read → decode → match → deliver or store → confirm.
+ *
+ * The slot is read from where it is confirmed. The pipeline decodes what arrives, matches it with
+ * the subscriptions of that place in the log, and hands each event to the dispatcher, which delivers
+ * it, or stores it in pgstream.webhook_deliveries where the endpoint does not accept it in time.
+ * Progress knows up to where all is delivered or stored; the lease puts that on record, and then the
+ * slot is told. After a crash everything begins again at the last confirmed commit, behind what is
+ * stored.
+ */
+import { setMaxListeners } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Sql } from 'postgres';
+import { Dispatcher } from './delivery/dispatcher.js';
+import { createHttpTransport, type Transport } from './delivery/http.js';
+import { Memory } from './delivery/memory.js';
+import { Permits } from './delivery/permits.js';
+import { DeliveryStore } from './delivery/store.js';
+import { exitCode, type PgstreamError } from './errors.js';
+import { eventIdPrefix } from './event/webhook-id.js';
+import { publications } from './install/publications.js';
+import type { Lease } from './lease/lease.js';
+import type { Report } from './lease/row.js';
+import { serverBehind } from './lease/trouble.js';
+import type { Log } from './log.js';
+import { Pipeline } from './pipeline.js';
+import { SlotFollower } from './replication/follow.js';
+import { formatLsn, type Lsn } from './replication/lsn.js';
+import { Progress } from './replication/progress.js';
+import { readTimelines } from './replication/read-timelines.js';
+import { slotError } from './replication/slot-error.js';
+import { forkBefore, timelineAt, type Timelines } from './replication/timelines.js';
+import type { Measured } from './server/metrics.js';
+import type { Settings } from './settings/settings.js';
+import { describeTable } from './source/catalog.js';
+import { oneAtATime } from './source/one-at-a-time.js';
+import { persist } from './source/persist.js';
+import { reconcileSchemas, whenFree } from './source/reconcile.js';
+import { ackSchemaVersion } from './source/schema-log.js';
+import { slotPosition, type Source } from './source/source.js';
+import { loadState, type SourceState } from './source/state.js';
+import { StatusWriter } from './source/status.js';
+import { disableSubscription, latestSubscriptions, markPassed } from './source/subscriptions.js';
+import { Transactions } from './source/transactions.js';
+
+export interface TenureOptions {
+  readonly settings: Settings;
+  readonly source: Source;
+  readonly sql: Sql;
+  readonly log: Log;
+  readonly lease: Lease;
+  /** Where the slot is confirmed up to. */
+  readonly position: Lsn;
+  /** Ends the tenure: what is under way is finished and confirmed. */
+  readonly signal: AbortSignal;
+}
+
+/** How long a stop waits for endpoints that have not answered yet. */
+const drainMs = 20_000;
+/** How often subscriptions are looked up while the log, which else tells of them, is not read. */
+const refreshMs = 2_000;
+/** How often the state of subscriptions is written. */
+const statusMs = 1_000;
+/** How often the slot is looked at. */
+const troubleMs = 2_000;
+/** How long a transaction of ours may take before its connection counts as lost. */
+const transactionMs = 60_000;
+
+/** What keeps a slot from being read until somebody mends it. */
+const troubles = new Set([
+  'slot_missing',
+  'slot_unusable',
+  'slot_lost',
+  'slot_moved',
+  'publication_missing',
+  'server_behind',
+]);
+
+export class Tenure {
+  readonly #options: TenureOptions;
+  readonly #failure = new AbortController();
+  /** Fires when nothing more is to begin. */
+  readonly #stop: AbortSignal;
+  /** Fires when reading has to wait for somebody to mend the slot. */
+  readonly #halt = new AbortController();
+  /** Fires when nothing more may be written. */
+  readonly #ended = new AbortController();
+  readonly #progress: Progress;
+  readonly #transactions: Transactions;
+  /** Apart from the others, so that these do not wait for events that are being stored. */
+  readonly #spilling: Transactions;
+  readonly #transport: Transport;
+  readonly #status: StatusWriter;
+  readonly #store: DeliveryStore;
+  readonly #timers: NodeJS.Timeout[] = [];
+  #dispatcher: Dispatcher | undefined;
+  #follower: SlotFollower | undefined;
+  #problem: PgstreamError | undefined;
+
+  constructor(options: TenureOptions) {
+    const { settings, sql, lease, position, signal } = options;
+    this.#options = options;
+    this.#stop = AbortSignal.any([signal, lease.fenced, this.#failure.signal]);
+    setMaxListeners(0, this.#stop, this.#ended.signal);
+    this.#progress = new Progress(position);
+    this.#transactions = this.#openTransactions();
+    this.#spilling = this.#openTransactions();
+    this.#transport = createHttpTransport(settings.addresses);
+    this.#status = new StatusWriter(this.#transactions);
+    this.#store = new DeliveryStore({
+      sql,
+      transactions: this.#spilling,
+      keepTrying: this.#keepTrying,
+      fail: this.#fail,
+    });
+  }
+
+  get report(): Report {
+    const problem = this.#problem && `${this.#problem.message}. ${this.#problem.hint ?? ''}`;
+    return {
+      // What is on record then is for pgstream init to set.
+      confirmed: problem ? undefined : this.#progress.confirmed,
+      state: problem ? 'halted' : (this.#follower?.state ?? 'starting'),
+      problem,
+    };
+  }
+
+  /** What `GET /status` shows. */
+  get status() {
+    const { state, problem } = this.report;
+    return {
+      state,
+      ...(problem !== undefined && { problem }),
+      confirmed: formatLsn(this.#progress.confirmed),
+      ...this.#dispatcher?.counts,
+    };
+  }
+
+  /** What `GET /metrics` shows. */
+  get measured(): Measured {
+    const { confirmed } = this.#progress;
+    const received = this.#follower?.received ?? 0n;
+    return {
+      state: this.report.state,
+      lagBytes: received > confirmed ? Number(received - confirmed) : 0,
+      inFlight: this.#dispatcher?.counts.inFlight ?? 0,
+      isHolding: this.#dispatcher?.isHolding ?? false,
+      subscriptions: this.#dispatcher?.status() ?? [],
+    };
+  }
+
+  /** Leaves the slot at once; it is read again as soon as the server can be reached. */
+  async leaveSlot(): Promise<void> {
+    await this.#follower?.close();
+  }
+
+  /**
+   * Works until the signal fires, or until the slot is mended after trouble. Rejects with a
+   * PgstreamError on anything that waiting does not mend, `fenced` among them.
+   */
+  async work(): Promise<void> {
+    const { lease, signal } = this.#options;
+    try {
+      const { pipeline, dispatcher, follower } = await this.#open();
+      await this.#read(follower, pipeline, dispatcher);
+      if (this.#halt.signal.aborted && !this.#stop.aborted) await this.#stayHalted();
+      if (!lease.fenced.aborted && !this.#failure.signal.aborted) await this.#finish(dispatcher);
+      lease.fenced.throwIfAborted();
+      this.#failure.signal.throwIfAborted();
+    } catch (error) {
+      if (!signal.aborted) throw this.#explain(error);
+    } finally {
+      for (const timer of this.#timers) clearInterval(timer);
+      this.#dispatcher?.stop();
+      this.#ended.abort();
+      await this.#transport.close();
+      this.#transactions.close();
+      this.#spilling.close();
+    }
+  }
+
+  async #open() {
+    const { source, sql, position } = this.#options;
+    const state = await loadState(sql, this.#transactions, source.slotName, position);
+    const waiting = await this.#store.open(position, eventIdPrefix(source.system));
+    const timelines = { now: await readTimelines(source.connection) };
+    const dispatcher = (this.#dispatcher = this.#openDispatcher(waiting));
+    const pipeline = this.#openPipeline(dispatcher, state, timelines);
+    const follower = (this.#follower = this.#openFollower(pipeline, timelines));
+    await this.#keepUp(dispatcher, follower);
+    return { pipeline, dispatcher, follower };
+  }
+
+  async #read(follower: SlotFollower, pipeline: Pipeline, dispatcher: Dispatcher): Promise<void> {
+    const reading = AbortSignal.any([this.#stop, this.#halt.signal]);
+    try {
+      for await (const arrivals of follower.batches(reading)) {
+        for (const arrival of arrivals) {
+          const wait = pipeline.take(arrival);
+          if (wait) await wait;
+          if (dispatcher.isFull) await dispatcher.room(reading);
+        }
+      }
+    } catch (error) {
+      const explained = this.#explain(error);
+      // What was interrupted by the end has failed for no other reason.
+      if (!this.#stop.aborted && !troubles.has(explained.code)) throw explained;
+      this.#halt.abort(explained);
+    }
+  }
+
+  /** What is under way ends, and is confirmed. */
+  async #finish(dispatcher: Dispatcher): Promise<void> {
+    await dispatcher.drain(AbortSignal.timeout(drainMs));
+    await this.#store.flushed();
+    await this.#status.write(dispatcher.status());
+    if (!this.#problem) await this.#options.lease.settle();
+  }
+
+  /**
+   * Says what is wrong, and waits until somebody has mended it; where the server has forgotten what
+   * was delivered, until it is told to stop. What was read is delivered meanwhile.
+   */
+  async #stayHalted(): Promise<void> {
+    const { lease, log } = this.#options;
+    const trouble = this.#halt.signal.reason as PgstreamError;
+    this.#problem = trouble;
+    log.error({ code: trouble.code, hint: trouble.hint }, `halted: ${trouble.message}`);
+    await this.leaveSlot();
+    for (;;) {
+      await sleep(troubleMs, undefined, { signal: this.#stop }).catch(() => undefined);
+      if (this.#stop.aborted) return;
+      try {
+        const standing = await lease.findStandingTrouble();
+        if (standing) this.#problem = standing;
+        else if (trouble.code !== 'server_behind') break;
+      } catch {
+        // A question that fails says nothing of the slot.
+      }
+    }
+    log.warn('the trouble is over; going on from where the slot is');
+  }
+
+  #openTransactions(): Transactions {
+    const { source, lease, log } = this.#options;
+    const { signal } = this.#ended;
+    return new Transactions({
+      connection: source.connection,
+      fence: (client) =>
+        lease.fence(async (text, values) => (await client.query(text, [...values!])).rows),
+      keepTrying: (work) =>
+        persist(work, { explain: this.#explain, log, signal, patienceMs: transactionMs }),
+    });
+  }
+
+  #openDispatcher(waiting: Map<number, number>): Dispatcher {
+    const { settings, lease, log } = this.#options;
+    return new Dispatcher(waiting, {
+      transport: this.#transport,
+      permits: new Permits(),
+      store: this.#store,
+      memory: new Memory(settings.maxQueueBytes),
+      defaultMaxInFlight: settings.workerCount ?? 32,
+      defaultTimeoutMs: settings.clientTimeout,
+      maySend: () => lease.isValid,
+      disable: (id, reason) => {
+        const disable = () => disableSubscription(this.#transactions, id, reason);
+        this.#whenFree('disable a subscription', disable).catch((error: unknown) => {
+          // It is not sent to by this runner all the same.
+          if (!this.#stop.aborted) log.error({ subscription: id, err: error }, 'cannot disable');
+        });
+      },
+      fail: this.#fail,
+      log,
+    });
+  }
+
+  #openPipeline(
+    dispatcher: Dispatcher,
+    { registry, versions }: SourceState,
+    timelines: { now: Timelines },
+  ): Pipeline {
+    const { settings, source, sql } = this.#options;
+    const reconcile = oneAtATime(
+      () =>
+        this.#whenFree('reconcile the schema log', () =>
+          this.#keepTrying(() => reconcileSchemas(sql)),
+        ),
+      this.#fail,
+    );
+    reconcile();
+    return new Pipeline({
+      system: source.system,
+      timelineAt: (lsn) => timelineAt(timelines.now, lsn),
+      progress: this.#progress,
+      dispatcher,
+      registry,
+      versions,
+      injectMetadata: settings.injectorStore !== undefined,
+      describeTable: (relation, fallback) =>
+        this.#keepTrying(() => describeTable(sql, relation, fallback)),
+      markPassed: (changes, end) => markPassed(this.#transactions, changes, end),
+      ackSchemaVersion: (id) => ackSchemaVersion(this.#transactions, id),
+      onDdlError: reconcile,
+      fail: this.#fail,
+    });
+  }
+
+  #openFollower(pipeline: Pipeline, timelines: { now: Timelines }): SlotFollower {
+    const { source, sql, lease, log } = this.#options;
+    const { connection, slotName } = source;
+    return new SlotFollower({
+      connection,
+      slot: slotName,
+      publications,
+      confirmed: () => lease.confirmed,
+      resumeAt: () => pipeline.resumeAt,
+      slotPosition: () => this.#keepTrying(() => slotPosition(sql, slotName)),
+      ready: async (signal) => {
+        await lease.ready(signal);
+        // Before the slot is told anything: is this the log that was read so far?
+        const before = timelines.now;
+        timelines.now = await readTimelines(connection);
+        const read = pipeline.resumeAt;
+        const fork = forkBefore(before, timelines.now, read);
+        if (fork !== undefined) throw serverBehind(slotName, fork, read);
+        const trouble = await lease.findTrouble(() => read);
+        if (trouble) throw trouble;
+      },
+      onInterrupted: () => pipeline.interrupted(),
+      log,
+    });
+  }
+
+  /** What is done every now and then, or when somebody asks for it. */
+  async #keepUp(dispatcher: Dispatcher, follower: SlotFollower): Promise<void> {
+    const { sql, lease } = this.#options;
+    const refresh = oneAtATime(async () => {
+      const latest = await this.#keepTrying(() => latestSubscriptions(sql));
+      for (const { id, change, definition } of latest) {
+        dispatcher.reconfigure(id, change, definition);
+      }
+    }, this.#fail);
+    refresh();
+    this.#every(refreshMs, () => {
+      if (dispatcher.isFull || dispatcher.isHolding) refresh();
+    });
+
+    // What cannot be written now is written a second later.
+    const writeStatus = oneAtATime(
+      () => this.#status.write(dispatcher.status()),
+      () => undefined,
+    );
+    this.#every(statusMs, writeStatus);
+
+    // A question that fails says nothing of the slot.
+    const look = oneAtATime(async () => {
+      const trouble = await lease.findTrouble(() => follower.received).catch(() => undefined);
+      if (trouble) this.#halt.abort(trouble);
+    }, this.#fail);
+    this.#every(troubleMs, look);
+
+    const replays = await sql.listen(
+      'pgstream_replay',
+      (id) => dispatcher.replay(Number(id)),
+      () => dispatcher.rescan(),
+    );
+    this.#ended.signal.addEventListener('abort', () => {
+      replays.unlisten().catch(() => undefined);
+    });
+  }
+
+  #every(ms: number, work: () => void): void {
+    this.#timers.push(setInterval(work, ms));
+  }
+
+  #whenFree(what: string, work: () => Promise<void>): Promise<void> {
+    return whenFree(work, { what, log: this.#options.log, signal: this.#stop });
+  }
+
+  readonly #explain = (error: unknown): PgstreamError => {
+    const { connection, slotName } = this.#options.source;
+    return slotError(error, connection, slotName);
+  };
+
+  readonly #fail = (error: unknown): void => this.#failure.abort(error);
+
+  readonly #keepTrying = <T>(work: () => Promise<T>): Promise<T> =>
+    persist(work, { explain: this.#explain, log: this.#options.log, signal: this.#stop });
+}
+
+/** Whether somebody has to mend the slot, and reading it can go on then. */
+export const isTrouble = ({ code, exitCode: exit }: PgstreamError): boolean =>
+  troubles.has(code) || exit === exitCode.cannotConnect;
