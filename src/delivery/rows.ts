@@ -71,9 +71,19 @@ const escape = (text: string): string => text.replace(/[\\\t\n\r]/g, (found) => 
 
 const backslash = 0x5c;
 
-/** Compact JSON has no bare control characters. */
-const escapeBody = (body: Buffer): Buffer =>
-  body.includes(backslash) ? Buffer.from(escape(body.toString('latin1')), 'latin1') : body;
+/** Compact JSON has no bare control characters, so backslashes are all there is to escape. */
+function escapeBody(body: Buffer): Buffer {
+  let count = 0;
+  for (const byte of body) if (byte === backslash) count++;
+  if (count === 0) return body;
+  const escaped = Buffer.allocUnsafe(body.length + count);
+  let length = 0;
+  for (const byte of body) {
+    escaped[length++] = byte;
+    if (byte === backslash) escaped[length++] = backslash;
+  }
+  return escaped;
+}
 
 /** A delivery of the table. */
 export const fromRow = (subscription: number, row: StoredRow): Delivery =>

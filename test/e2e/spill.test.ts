@@ -133,6 +133,25 @@ test('a subscription that is paused keeps its events, and sends them in order wh
   expectRowsInOrder(arrivals(receiver));
 });
 
+test('what is stored arrives byte for byte, also where there is very much to escape', async () => {
+  const { sql, receiver, other, subscribe, configure } = await startItems();
+  await subscribe({ url: other.url });
+  await configure({ enabled: false });
+  const texts = ['tab\tline\nreturn\r\b\\N\\.', '"\\'.repeat(2_000_000), 'ü€\u{1F600}\u0001', ''];
+  for (const [i, note] of texts.entries()) {
+    await sql`insert into item (id, note) values (${i}, ${note})`;
+  }
+  await other.waitFor(texts.length, patience);
+  await eventually(async () => {
+    const rows = await sql`select from pgstream.webhook_deliveries`;
+    return rows.length === texts.length;
+  }, patience);
+  await configure({ enabled: true });
+  await drained(sql);
+  const bodies = ({ requests }: typeof receiver) => requests.map(({ body }) => body).sort();
+  expect(bodies(receiver)).toEqual(bodies(other));
+});
+
 test('410 disables a subscription, and its events wait until it is enabled again', async () => {
   const { sql, receiver, configure } = await startItems();
   receiver.reply({ status: 410 });
