@@ -1,8 +1,8 @@
 /** A connection for short questions: opened when it is needed, and left when it does not answer. */
 import pg from 'pg';
-import { PgstreamError, exitCode } from '../errors.js';
 import { pgOptions, type Connection } from '../settings/connection.js';
 import { databaseError } from '../settings/database-error.js';
+import { answered } from '../source/persist.js';
 
 interface ShortOptions {
   readonly connection: Connection;
@@ -92,23 +92,4 @@ function destroy(client: pg.Client): void {
   (
     client as unknown as { connection: { stream: { destroy(): void } } }
   ).connection.stream.destroy();
-}
-
-async function answered<T>(answer: Promise<T>, patience: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const silence = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => {
-      reject(
-        new PgstreamError('no_answer', 'a query was not answered', {
-          exitCode: exitCode.cannotConnect,
-        }),
-      );
-    }, patience);
-  });
-  try {
-    return await Promise.race([answer, silence]);
-  } finally {
-    clearTimeout(timer);
-    answer.catch(() => undefined);
-  }
 }

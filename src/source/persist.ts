@@ -48,7 +48,7 @@ export const isAway = ({ code, exitCode: exit }: PgstreamError): boolean =>
   exit === exitCode.cannotConnect || code === readOnly;
 
 /** Rejects as a lost connection when there is no answer in time. */
-async function answered<T>(work: Promise<T>, patienceMs: number): Promise<T> {
+export async function answered<T>(work: Promise<T>, patienceMs: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const silence = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
@@ -63,5 +63,6 @@ async function answered<T>(work: Promise<T>, patienceMs: number): Promise<T> {
     return await Promise.race([work, silence]);
   } finally {
     clearTimeout(timer);
+    work.catch(() => undefined);
   }
 }
