@@ -1,72 +1,19 @@
 import { setTimeout } from 'node:timers/promises';
-import { expect, onTestFailed, onTestFinished, test } from 'vitest';
-import { createDatabase, type TestDatabase } from '../helpers/database.js';
+import { expect, test } from 'vitest';
 import { eventually } from '../helpers/poll.js';
-import { startReceiver, type Receiver } from '../helpers/receiver.js';
-import { startRunner } from '../helpers/runner.js';
+import {
+  confirmed,
+  idOf,
+  patience,
+  startItems,
+  tell as tellAll,
+  type Request,
+} from '../helpers/items.js';
 
-type Request = Receiver['requests'][number];
-const patience = { timeout: 30_000 };
 /** Long enough for whatever can begin to begin. */
 const nextTurn = () => setTimeout(5);
-
-interface Given {
-  /** Columns of the subscription to table `item`. */
-  subscription?: Record<string, string | number>;
-  /** Environment of the runner. */
-  env?: Record<string, string>;
-}
-
-/** A table `item`, a subscription of `receiver` to it, and a runner that streams. */
-async function setUp({ subscription = {}, env = {} }: Given = {}) {
-  const database = await createDatabase();
-  const [receiver, other] = [await startReceiver(), await startReceiver()];
-  onTestFinished(async () => {
-    await Promise.all([receiver.close(), other.close()]);
-    await database.drop();
-  });
-  const { sql, url } = database;
-  await sql`create table item (id integer primary key, version integer default 1, note text)`;
-  const subscribe = (given: Given['subscription']) => sql`
-    insert into pgstream.webhook_subscriptions ${sql({ table_name: 'item', ...given })}`;
-  await subscribe({ url: receiver.url, ...subscription });
-  const start = async () => {
-    const runner = startRunner(['run', '--init'], {
-      env: {
-        PGSTREAM_POSTGRES_LISTENER_URL: url,
-        PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_ADDRESS: '127.0.0.1:0',
-        ...env,
-      },
-    });
-    onTestFailed(() => console.error(runner.stderr));
-    await runner.waitForLog(/"streaming"/);
-    return runner;
-  };
-  return { sql, receiver, other, subscribe, start, runner: await start() };
-}
-
-/** What an event tells: its action, key and version. */
-function tell({ body }: Request): string {
-  type Values = { value: number }[] | null;
-  const { Data } = JSON.parse(body) as { Data: Record<'columns' | 'identity', Values> };
-  const { action, columns, identity } = { action: '', ...Data };
-  const values = (columns ?? identity ?? []).map(({ value }) => value);
-  return [action, ...values.slice(0, columns ? 2 : 1)].join(' ');
-}
-
-const idOf = ({ headers }: Request) => headers['webhook-id'];
+const tell = (request: Request) => tellAll(request)[0]!;
 const answered = ({ status = 500 }: Request) => status < 300;
-
-/** Waits until all that is committed is confirmed. */
-async function confirmed(sql: TestDatabase['sql']): Promise<void> {
-  const [now] = await sql<{ lsn: string }[]>`select pg_current_wal_insert_lsn() as lsn`;
-  await eventually(async () => {
-    const slots = await sql`
-      select from pg_replication_slots
-      where database = current_database() and confirmed_flush_lsn >= ${now!.lsn}::pg_lsn`;
-    return slots.length;
-  }, patience);
-}
 
 test.each([
   ['answers 500', { status: 500 }],
@@ -75,7 +22,7 @@ test.each([
 ] as const)(
   'an event whose endpoint %s is sent again and holds up its own row, no other row and no other endpoint',
   async (_, failure) => {
-    const { sql, receiver, other, subscribe } = await setUp({
+    const { sql, receiver, other, subscribe } = await startItems({
       subscription: { timeout: '300 ms' },
     });
     await subscribe({ url: other.url });
@@ -104,7 +51,7 @@ test.each([
 );
 
 test('the slot stays before an event that is not delivered, which comes again after a crash with its id and bytes', async () => {
-  const { sql, receiver, start, runner } = await setUp();
+  const { sql, receiver, start, runner } = await startItems();
   receiver.reply((request) => ({ status: tell(request) === 'I 2 1' ? 500 : 200 }));
   await sql`insert into item (id) values (1)`;
   const [before] = await sql<{ lsn: string }[]>`select pg_current_wal_insert_lsn() as lsn`;
@@ -131,7 +78,7 @@ test('the slot stays before an event that is not delivered, which comes again af
 });
 
 test('201 and 204 are as good as 200, and a redirect is a failure that is not followed', async () => {
-  const { sql, receiver, other } = await setUp();
+  const { sql, receiver, other } = await startItems();
   let redirects = 0;
   receiver.reply((request) => {
     const [, id = ''] = tell(request).split(' ');
@@ -154,7 +101,7 @@ test('201 and 204 are as good as 200, and a redirect is a failure that is not fo
 });
 
 test('no more requests are under way than the subscription allows', async () => {
-  const { sql, receiver } = await setUp({ subscription: { max_in_flight: 3 } });
+  const { sql, receiver } = await startItems({ subscription: { max_in_flight: 3 } });
   let underWay = 0;
   let most = 0;
   receiver.reply(async () => {
@@ -169,7 +116,7 @@ test('no more requests are under way than the subscription allows', async () => 
 });
 
 test('what waits goes to the new URL when the subscription is corrected', async () => {
-  const { sql, receiver: wrong, other: right } = await setUp();
+  const { sql, receiver: wrong, other: right } = await startItems();
   wrong.reply({ status: 404 });
   await sql`insert into item (id) values (1), (2)`;
   await sql`update item set version = 2`;
@@ -181,7 +128,7 @@ test('what waits goes to the new URL when the subscription is corrected', async 
 });
 
 test('a subscription that is deleted holds the slot no longer, even where memory was full', async () => {
-  const { sql, receiver } = await setUp({
+  const { sql, receiver } = await startItems({
     env: { PGSTREAM_WEBHOOK_NOTIFIER_MAX_QUEUE_BYTES: '1MB' },
   });
   receiver.reply({ status: 500 });
@@ -196,7 +143,7 @@ test('a subscription that is deleted holds the slot no longer, even where memory
 });
 
 test('a change of key waits for both of its rows, and a truncate for all of its table', async () => {
-  const { sql, receiver } = await setUp();
+  const { sql, receiver } = await startItems();
   const log: string[] = [];
   receiver.reply(async (request) => {
     log.push(`${tell(request)} begins`);
@@ -225,7 +172,7 @@ test('a change of key waits for both of its rows, and a truncate for all of its 
 });
 
 test('changes of a row stay in order when the columns that identify it are changed in between', async () => {
-  const { sql, receiver } = await setUp();
+  const { sql, receiver } = await startItems();
   receiver.reply({ status: 500 });
   await sql`insert into item values (1, 1, 'one')`;
   await sql`update item set version = 2`;
