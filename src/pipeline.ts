@@ -82,6 +82,8 @@ interface Table {
    * earlier ones, which went by other keys. Undefined where they have not.
    */
   readonly beyondChange: Set<number> | undefined;
+  /** The last row that has left one of the partitions, and is not in another one yet. */
+  departed: { readonly transaction: Transaction; readonly keys: readonly number[] } | undefined;
   readonly plain: EventTable;
   injected: EventTable;
   injectedEpoch: number;
@@ -219,6 +221,7 @@ export class Pipeline {
       description,
       keyColumns: columns,
       beyondChange: isSame ? before.beyondChange : before && new Set(),
+      departed: before?.departed,
       plain,
       injected: plain,
       injectedEpoch: versions.epoch - 1,
@@ -229,9 +232,10 @@ export class Pipeline {
 
   #change(oid: number, change: Change, lsn: Lsn): void {
     const open = this.#inTransaction();
-    if (++open.ordinal <= open.skip) return;
     const table = this.#tables.get(oid);
     if (!table) throw new Error(`a change of table ${oid} came before its description`);
+    const keys = keysOf(table, change, open.transaction);
+    if (++open.ordinal <= open.skip) return;
     const { schema, name } = table.relation;
     let changedTables: readonly number[] = [];
     if (schema === 'pgstream' && change.new) {
@@ -243,7 +247,7 @@ export class Pipeline {
     }
     const subscriptions = this.#matches(table, change.action);
     if (subscriptions.length === 0) return;
-    this.#deliver(open, table, change, lsn, changedTables, subscriptions);
+    this.#deliver(open, table, change, lsn, keys, changedTables, subscriptions);
   }
 
   #noteSubscription(open: OpenTransaction, table: Table, row: Tuple): void {
@@ -268,6 +272,7 @@ export class Pipeline {
     table: Table,
     change: Change,
     lsn: Lsn,
+    keys: readonly number[],
     changedTables: readonly number[],
     subscriptions: readonly Subscription[],
   ): void {
@@ -277,7 +282,6 @@ export class Pipeline {
     const { action } = change;
     const event = { schema, table: name, action, committedAt: timestamp };
     const lsnText = formatLsn(lsn);
-    const keys = keysOf(table, change);
     const place = { system, timeline: timelineAt(commitLsn), commitLsn, ordinal };
     const tables = [oid, ...changedTables];
     const isBarrier = action === 'T' || changedTables.length > 0;
@@ -357,14 +361,28 @@ function isFirstBeyondChange({ beyondChange }: Table, subscription: number): boo
   return true;
 }
 
-function keysOf(table: Table, change: Change): number[] {
-  const { keyColumns: columns, relation } = table;
+/**
+ * The rows that a change is of. An update that moves a row to another partition comes as a DELETE and
+ * an INSERT, which have both keys like any update; a pair that only looks like one is held in order
+ * without need.
+ */
+function keysOf(table: Table, change: Change, transaction: Transaction): readonly number[] {
+  const { keyColumns: columns, relation, description } = table;
   if (columns.length === 0) return [];
   const keys: number[] = [];
   if (change.old) keys.push(rowKey(relation.oid, columns, change.old));
   if (change.new) {
     const key = rowKey(relation.oid, columns, change.new, change.old);
     if (key !== keys[0]) keys.push(key);
+  }
+  if (description.partitionIdentity) {
+    if (change.action === 'D') {
+      table.departed = { transaction, keys };
+    } else if (change.action === 'I' && table.departed) {
+      const { departed } = table;
+      table.departed = undefined;
+      if (departed.transaction === transaction) return [...new Set([...keys, ...departed.keys])];
+    }
   }
   return keys;
 }

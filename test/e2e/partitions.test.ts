@@ -59,6 +59,7 @@ test('a row that moves between partitions is deleted and inserted under one name
     create table q1 partition of q for values from (0) to (100);
     create table q2 partition of q for values from (100) to (200);
   `);
+  delivery.receiver.reply(({ body }) => ({ delay: body.includes('"action":"D"') ? 300 : 0 }));
   await sql`insert into q values (1, 10)`;
   await sql`update q set id = 101 where id = 1`;
   await sql`truncate q`;
@@ -68,4 +69,6 @@ test('a row that moves between partitions is deleted and inserted under one name
     'I id=101,v=10 | none',
     'T none | none',
   ]);
+  const [deleted, inserted] = delivery.receiver.requests.slice(-3);
+  expect(inserted!.at - deleted!.at).toBeGreaterThanOrEqual(300);
 });
