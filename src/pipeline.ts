@@ -10,7 +10,7 @@
  * - After a reconnect the stream begins again behind the last COMMIT that was received; what had
  *   been received of an unfinished transaction is skipped by its count, not taken twice.
  */
-import { createDelivery } from './delivery/delivery.js';
+import { Delivery, type EventSummary } from './delivery/delivery.js';
 import type { Dispatcher } from './delivery/dispatcher.js';
 import { encodeEvent, type Action, type Change } from './event/encode.js';
 import { keyColumns, withPartitionIdentity } from './event/identity.js';
@@ -19,7 +19,7 @@ import { rowKey } from './event/row-key.js';
 import type { SchemaDocument, SchemaVersions } from './event/schema-versions.js';
 import { prepareTable, type EventTable } from './event/table.js';
 import { typeName } from './event/type-name.js';
-import { webhookId } from './event/webhook-id.js';
+import { transactionIdPrefix } from './event/webhook-id.js';
 import { PgstreamError } from './errors.js';
 import { formatLsn, type Lsn } from './replication/lsn.js';
 import { decode, type Message, type Relation, type Tuple } from './replication/pgoutput.js';
@@ -65,6 +65,8 @@ interface OpenTransaction {
   /** The time of the commit, as Postgres prints it. */
   readonly timestamp: string;
   readonly isLate: boolean;
+  /** What the ids of its events begin with. */
+  readonly id: { readonly prefix: string };
   /** Changes received so far. */
   ordinal: number;
   /** Changes that were received before the connection broke. */
@@ -84,6 +86,10 @@ interface Table {
   readonly beyondChange: Set<number> | undefined;
   /** The last row that has left one of the partitions, and is not in another one yet. */
   departed: { readonly transaction: Transaction; readonly keys: readonly number[] } | undefined;
+  /** What the order of its events is about. */
+  readonly lane: readonly number[];
+  /** Of the last event. */
+  summary: EventSummary | undefined;
   readonly plain: EventTable;
   injected: EventTable;
   injectedEpoch: number;
@@ -168,6 +174,7 @@ export class Pipeline {
         commitLsn: message.finalLsn,
         timestamp: formatTimestamp(message.commitTime),
         isLate: toPostgresMicroseconds(Date.now()) - message.commitTime > lateMicroseconds,
+        id: { prefix: this.#idPrefix(message.finalLsn) },
         ordinal: 0,
         skip: 0,
         subscriptionChanges: [],
@@ -222,6 +229,8 @@ export class Pipeline {
       keyColumns: columns,
       beyondChange: isSame ? before.beyondChange : before && new Set(),
       departed: before?.departed,
+      lane: [relation.oid],
+      summary: undefined,
       plain,
       injected: plain,
       injectedEpoch: versions.epoch - 1,
@@ -276,14 +285,13 @@ export class Pipeline {
     changedTables: readonly number[],
     subscriptions: readonly Subscription[],
   ): void {
-    const { system, timelineAt, dispatcher, injectMetadata } = this.#options;
-    const { commitLsn, ordinal, timestamp, isLate, transaction } = open;
-    const { oid, schema, name } = table.relation;
+    const { dispatcher, injectMetadata } = this.#options;
+    const { commitLsn, ordinal, timestamp, isLate, id, transaction } = open;
     const { action } = change;
-    const event = { schema, table: name, action, committedAt: timestamp };
+    const event = summaryOf(table, action, timestamp);
     const lsnText = formatLsn(lsn);
-    const place = { system, timeline: timelineAt(commitLsn), commitLsn, ordinal };
-    const tables = [oid, ...changedTables];
+    const tables =
+      changedTables.length === 0 ? table.lane : [table.relation.oid, ...changedTables];
     const isBarrier = action === 'T' || changedTables.length > 0;
     const encode = (prepared: EventTable) =>
       encodeEvent(this.#writer, prepared, change, timestamp, lsnText);
@@ -295,8 +303,8 @@ export class Pipeline {
           ? (injected ??= encode(this.#injected(table)))
           : (plain ??= encode(table.plain));
       transaction.hold();
-      const delivery = createDelivery({
-        id: webhookId(place, subscription.id),
+      const delivery = new Delivery({
+        id,
         subscription: subscription.id,
         commitLsn,
         ordinal,
@@ -341,6 +349,11 @@ export class Pipeline {
     return table.injected;
   }
 
+  #idPrefix(commitLsn: Lsn): string {
+    const { system, timelineAt } = this.#options;
+    return transactionIdPrefix({ system, timeline: timelineAt(commitLsn), commitLsn });
+  }
+
   #holdFor(transaction: Transaction, work: Promise<void>): void {
     transaction.hold();
     work.then(() => transaction.release(), this.#options.fail);
@@ -350,6 +363,14 @@ export class Pipeline {
     if (!this.#open) throw new Error('a change came outside a transaction');
     return this.#open;
   }
+}
+
+/** The same object for events that are alike. */
+function summaryOf(table: Table, action: Action, committedAt: string): EventSummary {
+  const last = table.summary;
+  if (last?.action === action && last.committedAt === committedAt) return last;
+  const { schema, name } = table.relation;
+  return (table.summary = { schema, table: name, action, committedAt });
 }
 
 const nameColumns = ({ relation, keyColumns }: Pick<Table, 'relation' | 'keyColumns'>) =>

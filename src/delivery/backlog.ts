@@ -151,7 +151,7 @@ export class Backlog {
   /** A row comes into the window, or stays behind what has failed. */
   #takeIn(delivery: Delivery): void {
     const { window, subscription } = this.#custody;
-    if (window.hasId(delivery.id)) return;
+    if (window.get(delivery.id)) return;
     delivery.ordering = subscription.ordering;
     if (window.mustPark(delivery)) return window.park(delivery);
     this.#custody.admitRow(delivery);

@@ -97,6 +97,7 @@ export class Custody {
   write(delivery: Delivery): void {
     this.storedBytes += delivery.bytes;
     this.#written++;
+    this.window.storing(delivery);
     this.#context.store.append(delivery, () => this.#stored(delivery));
   }
 

@@ -1,6 +1,7 @@
+import { webhookId } from '../event/webhook-id.js';
 import type { Lsn } from '../replication/lsn.js';
 import type { Transaction } from '../replication/progress.js';
-import type { Place } from './lanes.js';
+import { nobody, type Ordering, type Place } from './lanes.js';
 
 /** Where an event stands among all others: its commit, and its count within the transaction. */
 export interface LogPlace {
@@ -25,82 +26,101 @@ export interface Failure {
   readonly at: Date;
 }
 
-/** An event on its way to a subscription. */
-export interface Delivery extends Place, LogPlace {
-  /** The `webhook-id` of the event when it is sent alone. */
-  readonly id: string;
+/** What is known of an event when it comes, from the log or from the table. */
+export interface Arrived extends LogPlace {
+  /** What the ids of all events of its transaction begin with, or its whole id. */
+  readonly id: { readonly prefix: string } | string;
   readonly subscription: number;
   readonly event: EventSummary;
-  /** Undefined while it is only in the table. */
-  body: Buffer | undefined;
+  readonly body: Buffer | undefined;
   /** The length of the body. */
   readonly bytes: number;
+  readonly transaction: Transaction | undefined;
+  readonly stored: Delivery['stored'];
+  readonly tables: readonly number[];
+  readonly keys: readonly number[];
+  readonly barrier: boolean;
+  readonly attempts?: number;
+  readonly activeMs?: number;
+  readonly replayed?: boolean;
+  readonly isLate?: boolean;
+}
+
+/** An event on its way to a subscription. */
+export class Delivery implements Place, LogPlace {
+  readonly subscription: number;
+  readonly commitLsn: Lsn;
+  readonly ordinal: number;
+  readonly event: EventSummary;
+  readonly tables: readonly number[];
+  readonly keys: readonly number[];
+  readonly barrier: boolean;
+  /** The length of the body. */
+  readonly bytes: number;
+  /** It was committed long before it came: the log has been held up, perhaps by crashes. */
+  readonly isLate: boolean;
+  /** It was dead once: newer versions of its row may have arrived. */
+  readonly replayed: boolean;
+  /** When it came into memory, in milliseconds of a clock that does not go back. */
+  readonly since = performance.now();
+  /** Undefined while it is only in the table. */
+  body: Buffer | undefined;
   /** What waits for this to be accepted or stored; undefined once it has been told. */
   transaction: Transaction | undefined;
   /** Whether it stands in `pgstream.webhook_deliveries`. */
   stored: 'no' | 'storing' | 'yes';
-  /** Called once it is stored, beside what else is done then. */
-  whenStored: (() => void) | undefined;
-  /** Accepted or let go; what is still being stored is taken out again. */
-  done: boolean;
   attempts: number;
   /** For how many milliseconds it has been tried, the breaker being closed. */
   activeMs: number;
-  lastFailure: Failure | undefined;
+  ordering: Ordering = 'key';
+  turn = 0;
+  waitsFor = 0;
+  followers: readonly Place[] = nobody;
+  /** Called once it is stored, beside what else is done then. */
+  whenStored: (() => void) | undefined = undefined;
+  /** Accepted or let go; what is still being stored is taken out again. */
+  done = false;
+  lastFailure: Failure | undefined = undefined;
   /** It has failed, or waits for one that has. */
-  stuck: boolean;
+  stuck = false;
   /** It is part of a batch that is under way or waits to be sent again. */
-  batched: boolean;
+  batched = false;
   /** A request with it is under way. */
-  inFlight: boolean;
-  /** It was committed long before it came: the log has been held up, perhaps by crashes. */
-  readonly isLate: boolean;
-  /** When it came into memory, in milliseconds of a clock that does not go back. */
-  readonly since: number;
-  /** It was dead once: newer versions of its row may have arrived. */
-  readonly replayed: boolean;
+  inFlight = false;
+  /** It is in the window of its subscription; kept by Window. */
+  isOpen = false;
   /** Bytes of memory that are reckoned for it. */
-  reckoned: number;
+  reckoned = 0;
+  readonly #idPrefix: string;
+  #id: string | undefined;
+
+  constructor(arrived: Arrived) {
+    this.subscription = arrived.subscription;
+    this.commitLsn = arrived.commitLsn;
+    this.ordinal = arrived.ordinal;
+    this.event = arrived.event;
+    this.tables = arrived.tables;
+    this.keys = arrived.keys;
+    this.barrier = arrived.barrier;
+    this.bytes = arrived.bytes;
+    this.isLate = arrived.isLate ?? false;
+    this.replayed = arrived.replayed ?? false;
+    this.body = arrived.body;
+    this.transaction = arrived.transaction;
+    this.stored = arrived.stored;
+    this.attempts = arrived.attempts ?? 0;
+    this.activeMs = arrived.activeMs ?? 0;
+    const { id } = arrived;
+    this.#idPrefix = typeof id === 'string' ? '' : id.prefix;
+    this.#id = typeof id === 'string' ? id : undefined;
+  }
+
+  /** The `webhook-id` of the event when it is sent alone. */
+  get id(): string {
+    return (this.#id ??= webhookId(this.#idPrefix, this.ordinal, this.subscription));
+  }
 }
 
 /** Whether `a` stands before `b` in the log. */
 export const isBefore = (a: LogPlace, b: LogPlace): boolean =>
   a.commitLsn < b.commitLsn || (a.commitLsn === b.commitLsn && a.ordinal < b.ordinal);
-
-/** What is known of an event when it comes, from the log or from the table. */
-export type Arrived = Pick<
-  Delivery,
-  | 'id'
-  | 'subscription'
-  | 'commitLsn'
-  | 'ordinal'
-  | 'event'
-  | 'body'
-  | 'bytes'
-  | 'transaction'
-  | 'stored'
-  | 'tables'
-  | 'keys'
-  | 'barrier'
-> &
-  Partial<Pick<Delivery, 'attempts' | 'activeMs' | 'replayed' | 'isLate'>>;
-
-/** A delivery of which nothing has been done yet. */
-export const createDelivery = (arrived: Arrived): Delivery => ({
-  attempts: 0,
-  activeMs: 0,
-  replayed: false,
-  isLate: false,
-  ...arrived,
-  ordering: 'key',
-  waitsFor: 0,
-  followers: [],
-  whenStored: undefined,
-  done: false,
-  lastFailure: undefined,
-  stuck: false,
-  batched: false,
-  inFlight: false,
-  since: performance.now(),
-  reckoned: 0,
-});

@@ -17,38 +17,48 @@ export interface Place {
   /** The rows that the event is of: none, one, or two where an update changes the key. */
   readonly keys: readonly number[];
   readonly barrier: boolean;
-  /** How many earlier deliveries this one waits for; kept by Lanes. */
+  /** Counts those that were added; kept by Lanes, like the following. */
+  turn: number;
+  /** How many earlier deliveries this one waits for. */
   waitsFor: number;
-  /** The later deliveries that wait for this one; kept by Lanes. */
-  followers: Place[];
+  /** The later deliveries that wait for this one. */
+  followers: readonly Place[];
 }
 
-interface Lane<P> {
-  /** What was added after the last barrier and is not done. */
-  readonly sinceBarrier: Set<P>;
-  /** The last barrier, while it is not done. */
-  barrier: P | undefined;
-}
+/** The followers of a delivery that nothing waits for. */
+export const nobody: readonly never[] = [];
 
 export class Lanes<P extends Place> {
+  /** All that is not done, in the order in which it was added. */
+  readonly #open = new Set<P>();
   /** The last delivery of each key that is not done. */
   readonly #last = new Map<number, P>();
-  readonly #tables = new Map<number, Lane<P>>();
-  /** The lane of everything; its barriers are the deliveries in strict order. */
-  readonly #all: Lane<P> = { sinceBarrier: new Set(), barrier: undefined };
+  /** The last barrier of each table that is not done. */
+  readonly #barriers = new Map<number, P>();
+  /** The last delivery in strict order that is not done. */
+  #strict: P | undefined;
+  #added = 0;
+
+  /** All that is not done, in the order in which it was added. */
+  get open(): Iterable<P> {
+    return this.#open;
+  }
 
   /** Adds a delivery behind all earlier ones. True when it may run now. */
   add(place: P): boolean {
     place.waitsFor = 0;
-    place.followers = [];
+    place.followers = nobody;
     this.#eachEarlier(place, (earlier) => {
-      earlier.followers.push(place);
+      if (earlier.followers === nobody) earlier.followers = [place];
+      else (earlier.followers as P[]).push(place);
       place.waitsFor++;
     });
-    enter(this.#all, place, place.ordering === 'strict');
+    place.turn = ++this.#added;
+    this.#open.add(place);
+    if (place.ordering === 'strict') this.#strict = place;
     if (place.ordering === 'key') {
-      for (const table of place.tables) enter(this.#lane(table), place, place.barrier);
-      if (!place.barrier) for (const key of place.keys) this.#last.set(key, place);
+      if (place.barrier) for (const table of place.tables) this.#barriers.set(table, place);
+      else for (const key of place.keys) this.#last.set(key, place);
     }
     return place.waitsFor === 0;
   }
@@ -61,60 +71,52 @@ export class Lanes<P extends Place> {
   }
 
   /** A delivery is done. Returns those that may run now. */
-  done(place: P): P[] {
-    leave(this.#all, place);
+  done(place: P): readonly P[] {
+    this.#open.delete(place);
+    if (this.#strict === place) this.#strict = undefined;
     if (place.ordering === 'key') {
-      for (const table of place.tables) {
-        const lane = this.#lane(table);
-        leave(lane, place);
-        if (!lane.barrier && lane.sinceBarrier.size === 0) this.#tables.delete(table);
-      }
-      for (const key of place.keys) {
-        if (this.#last.get(key) === place) this.#last.delete(key);
+      if (place.barrier) {
+        for (const table of place.tables) {
+          if (this.#barriers.get(table) === place) this.#barriers.delete(table);
+        }
+      } else {
+        for (const key of place.keys) if (this.#last.get(key) === place) this.#last.delete(key);
       }
     }
-    return (place.followers as P[]).filter((follower) => --follower.waitsFor === 0);
+    if (place.followers === nobody) return nobody;
+    return (place.followers as readonly P[]).filter((follower) => --follower.waitsFor === 0);
   }
 
   #eachEarlier(place: P, visit: (earlier: P) => void): void {
-    visitLane(this.#all, place.ordering === 'strict', visit);
+    if (this.#strict) visit(this.#strict);
+    if (place.ordering === 'strict') return this.#eachSince(this.#strict, () => true, visit);
     if (place.ordering !== 'key') return;
-    for (const table of place.tables) {
-      const lane = this.#tables.get(table);
-      if (lane) visitLane(lane, place.barrier, visit);
+    for (const table of this.#barriers.size > 0 ? place.tables : nobody) {
+      const barrier = this.#barriers.get(table);
+      if (barrier) visit(barrier);
     }
-    if (place.barrier) return;
+    if (place.barrier) {
+      for (const table of place.tables) {
+        const isOfTable = (earlier: P) =>
+          earlier.ordering === 'key' && earlier.tables.includes(table);
+        this.#eachSince(this.#barriers.get(table), isOfTable, visit);
+      }
+      return;
+    }
     for (const key of place.keys) {
       const earlier = this.#last.get(key);
       if (earlier) visit(earlier);
     }
   }
 
-  #lane(table: number): Lane<P> {
-    let lane = this.#tables.get(table);
-    if (!lane) {
-      lane = { sinceBarrier: new Set(), barrier: undefined };
-      this.#tables.set(table, lane);
-    }
-    return lane;
+  /** Those behind the barrier, or all where it is done, since what was before it is done then, too. */
+  #eachSince(
+    barrier: P | undefined,
+    isMeant: (earlier: P) => boolean,
+    visit: (earlier: P) => void,
+  ): void {
+    const since = barrier?.turn ?? 0;
+    if (since === this.#added) return;
+    for (const earlier of this.#open) if (earlier.turn > since && isMeant(earlier)) visit(earlier);
   }
-}
-
-function visitLane<P>(lane: Lane<P>, isBarrier: boolean, visit: (earlier: P) => void): void {
-  if (lane.barrier) visit(lane.barrier);
-  if (isBarrier) lane.sinceBarrier.forEach(visit);
-}
-
-function enter<P>(lane: Lane<P>, place: P, isBarrier: boolean): void {
-  if (isBarrier) {
-    lane.sinceBarrier.clear();
-    lane.barrier = place;
-  } else {
-    lane.sinceBarrier.add(place);
-  }
-}
-
-function leave<P>(lane: Lane<P>, place: P): void {
-  lane.sinceBarrier.delete(place);
-  if (lane.barrier === place) lane.barrier = undefined;
 }

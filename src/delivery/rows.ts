@@ -4,7 +4,7 @@ import { pipeline } from 'node:stream/promises';
 import type pg from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
 import { formatLsn, parseLsn } from '../replication/lsn.js';
-import { createDelivery, type Delivery } from './delivery.js';
+import { Delivery } from './delivery.js';
 
 /** A row, its body perhaps left there. */
 export interface StoredRow {
@@ -87,7 +87,7 @@ function escapeBody(body: Buffer): Buffer {
 
 /** A delivery of the table. */
 export const fromRow = (subscription: number, row: StoredRow): Delivery =>
-  createDelivery({
+  new Delivery({
     id: row.webhook_id,
     subscription,
     commitLsn: parseLsn(row.commit_lsn),

@@ -13,9 +13,10 @@ const mostStuck = 200;
 const mostInWindow = 5_000;
 
 export class Window {
-  /** All that is not done, by id, in the order of the log. */
-  #open = new Map<string, Delivery>();
   #lanes = new Lanes<Delivery>();
+  #size = 0;
+  /** Those that stand in the table or are on their way there, by id. */
+  readonly #rows = new Map<string, Delivery>();
   /** What waits for nothing else, in the order in which it became so. */
   ready = new Queue<Delivery>();
   readonly #parked = new Parked();
@@ -23,11 +24,11 @@ export class Window {
   #stuck = 0;
 
   get size(): number {
-    return this.#open.size;
+    return this.#size;
   }
 
   get isFull(): boolean {
-    return this.#open.size >= mostInWindow;
+    return this.#size >= mostInWindow;
   }
 
   get parked(): number {
@@ -44,20 +45,17 @@ export class Window {
   }
 
   has(delivery: Delivery): boolean {
-    return this.#open.get(delivery.id) === delivery;
+    return delivery.isOpen;
   }
 
+  /** The delivery of a row, if it is here. */
   get(id: string): Delivery | undefined {
-    return this.#open.get(id);
+    return this.#rows.get(id);
   }
 
   /** Those that stand in the table and are not being sent. */
   stored(): Delivery[] {
-    return [...this.#open.values()].filter(({ stored, inFlight }) => stored === 'yes' && !inFlight);
-  }
-
-  hasId(id: string): boolean {
-    return this.#open.has(id);
+    return [...this.#rows.values()].filter(({ stored, inFlight }) => stored === 'yes' && !inFlight);
   }
 
   /** Whether it has to stay in the table, behind one that has failed. */
@@ -80,12 +78,18 @@ export class Window {
   }
 
   add(delivery: Delivery): void {
-    this.#open.set(delivery.id, delivery);
-    this.#setStuck(
-      delivery,
-      this.#lanes.waitsForAny(delivery, ({ stuck }) => stuck),
-    );
+    delivery.isOpen = true;
+    this.#size++;
+    if (delivery.stored !== 'no') this.#rows.set(delivery.id, delivery);
+    if (this.#stuck > 0 && this.#lanes.waitsForAny(delivery, ({ stuck }) => stuck)) {
+      this.#setStuck(delivery, true);
+    }
     if (this.#lanes.add(delivery)) this.ready.push(delivery);
+  }
+
+  /** It is being written to the table. */
+  storing(delivery: Delivery): void {
+    if (delivery.isOpen) this.#rows.set(delivery.id, delivery);
   }
 
   /** An attempt has failed: what waits for it is stuck. */
@@ -100,12 +104,13 @@ export class Window {
   done(delivery: Delivery): void {
     if (!this.has(delivery)) return;
     if (delivery.attempts > 0 && this.#parked.size > 0) this.#isUnparkDue = true;
-    this.#open.delete(delivery.id);
+    this.#close(delivery);
     if (delivery.stuck) this.#spread(delivery, false);
-    const leaving = delivery.waitsFor === 0 ? [delivery] : [];
+    if (delivery.waitsFor > 0) return;
+    const leaving = [delivery];
     for (let last = leaving.pop(); last; last = leaving.pop()) {
       for (const next of this.#lanes.done(last)) {
-        if (next.done && !this.#open.has(next.id)) leaving.push(next);
+        if (next.done && !next.isOpen) leaving.push(next);
         else if (!next.done && !next.batched) this.ready.push(next);
       }
     }
@@ -116,33 +121,45 @@ export class Window {
    * it is stored. Returns what has left memory.
    */
   evict(): Delivery[] {
-    if (this.#open.size === 0 && this.#parked.size > 0) this.#isUnparkDue = true;
+    if (this.#size === 0 && this.#parked.size > 0) this.#isUnparkDue = true;
     if (this.#stuck <= mostStuck) return [];
     // One that waits for several was taken for free when the first of them was done.
-    for (const delivery of this.#open.values()) if (delivery.stuck) this.#spread(delivery, true);
-    const waiting = [...this.#open.values()].filter(
+    const open = this.#open();
+    for (const delivery of open) if (delivery.stuck) this.#spread(delivery, true);
+    const waiting = open.filter(
       ({ stuck, waitsFor, batched }) => stuck && waitsFor > 0 && !batched,
     );
     if (waiting.length === 0 || waiting.some(({ stored }) => stored !== 'yes')) return [];
     for (const delivery of waiting) {
-      this.#open.delete(delivery.id);
+      this.#close(delivery);
       this.#setStuck(delivery, false);
       this.#parked.add(delivery);
     }
     this.#lanes = new Lanes();
-    for (const delivery of this.#open.values()) this.#lanes.add(delivery);
+    for (const delivery of open) if (delivery.isOpen) this.#lanes.add(delivery);
     return waiting;
   }
 
   /** Forgets everything, and returns it. */
   clear(): Delivery[] {
-    const all = [...this.#open.values()];
-    this.#open = new Map();
+    const all = this.#open();
+    for (const delivery of all) this.#close(delivery);
     this.#lanes = new Lanes();
     this.ready = new Queue();
     this.unpark();
     this.#stuck = 0;
     return all;
+  }
+
+  /** All that is not done, in the order of the log. */
+  #open(): Delivery[] {
+    return [...this.#lanes.open].filter(({ isOpen }) => isOpen);
+  }
+
+  #close(delivery: Delivery): void {
+    delivery.isOpen = false;
+    this.#size--;
+    if (this.#rows.size > 0) this.#rows.delete(delivery.id);
   }
 
   #spread(from: Delivery, stuck: boolean): void {

@@ -14,8 +14,9 @@ class Delivery implements Place {
   readonly tables: readonly number[];
   readonly keys: readonly number[];
   readonly barrier: boolean;
+  turn = 0;
   waitsFor = 0;
-  followers: Place[] = [];
+  followers: readonly Place[] = [];
 
   constructor({ tables, keys, barrier, ordering }: Step) {
     this.ordering = ordering;

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { batchOf } from '../../src/delivery/batch.js';
-import { createDelivery, type Delivery, type Failure } from '../../src/delivery/delivery.js';
+import { Delivery, type Failure } from '../../src/delivery/delivery.js';
 import { outcomeOf } from '../../src/delivery/outcome.js';
 
 const limit = { onExhausted: 'dead_letter', retryForMs: 1_000 } as const;
@@ -9,7 +9,7 @@ const failed = (status: number): Failure => ({ status, reason: '', at: new Date(
 
 /** One that has been tried so often, for so long. */
 const tried = (id: string, attempts: number, activeMs = 0): Delivery =>
-  createDelivery({
+  new Delivery({
     id,
     subscription: 1,
     commitLsn: 1n,

@@ -1,13 +1,13 @@
 import { expect, test } from 'vitest';
 import { batchOf, cutBatch } from '../../src/delivery/batch.js';
-import { createDelivery, type Delivery } from '../../src/delivery/delivery.js';
+import { Delivery } from '../../src/delivery/delivery.js';
 import { Window } from '../../src/delivery/window.js';
 
 let count = 0;
 
 /** A stored event of these rows whose body is in memory. */
 const event = (...keys: number[]): Delivery =>
-  createDelivery({
+  new Delivery({
     id: `event ${++count}`,
     subscription: 1,
     commitLsn: 1n,
