@@ -17,14 +17,21 @@ import { keyColumns, withPartitionIdentity } from './event/identity.js';
 import { JsonWriter } from './event/json-writer.js';
 import { rowKey } from './event/row-key.js';
 import type { SchemaDocument, SchemaVersions } from './event/schema-versions.js';
+import type { Slice } from './event/slice.js';
 import { prepareTable, type EventTable } from './event/table.js';
 import { typeName } from './event/type-name.js';
 import { transactionIdPrefix } from './event/webhook-id.js';
 import { PgstreamError } from './errors.js';
-import { formatLsn, type Lsn } from './replication/lsn.js';
-import { decode, type Message, type Relation, type Tuple } from './replication/pgoutput.js';
+import { copyTag, dataHeaderBytes, positionOf } from './replication/copy-data.js';
+import { formatLsn, lsnTextAt, type Lsn } from './replication/lsn.js';
+import {
+  createScratch,
+  decode,
+  type Message,
+  type Relation,
+  type Tuple,
+} from './replication/pgoutput.js';
 import type { Progress, Transaction } from './replication/progress.js';
-import type { Arrival } from './replication/stream.js';
 import { formatTimestamp, toPostgresMicroseconds } from './replication/timestamp.js';
 import { record } from './replication/tuple.js';
 import type { TableDescription } from './source/catalog.js';
@@ -100,6 +107,7 @@ interface Table {
 export class Pipeline {
   readonly #options: PipelineOptions;
   readonly #writer = new JsonWriter();
+  readonly #scratch = createScratch();
   readonly #tables = new Map<number, Table>();
   readonly #typeNames = new Map<number, string>();
   #open: OpenTransaction | undefined;
@@ -122,13 +130,17 @@ export class Pipeline {
     this.#open = undefined;
   }
 
-  /** Takes what has arrived. A promise is returned only when the next arrival has to wait for it. */
-  take(arrival: Arrival): Promise<void> | undefined {
-    if (arrival.tag === 'keepalive') {
-      this.#options.progress.keepalive(arrival.position);
+  /**
+   * Takes the message that lies there. A promise is returned only when the next one has to wait for
+   * it; the bytes are not needed any more then.
+   */
+  take(bytes: Buffer, start: number, end: number): Promise<void> | undefined {
+    if (bytes[start] === copyTag.keepalive) {
+      this.#options.progress.keepalive(positionOf(bytes, start));
       return undefined;
     }
-    const message = decode(arrival.payload);
+    const message = decode(bytes, start + dataHeaderBytes, end, this.#scratch);
+    const lsn = () => lsnTextAt(bytes, start + 1);
     switch (message.tag) {
       case 'begin':
         this.#begin(message);
@@ -142,21 +154,17 @@ export class Pipeline {
         this.#typeNames.set(message.oid, typeName(message.schema, message.name));
         break;
       case 'insert':
-        this.#change(message.relation, { action: 'I', new: message.new }, arrival.lsn);
+        this.#change(message.relation, { action: 'I', new: message.new }, lsn());
         break;
       case 'update':
-        this.#change(
-          message.relation,
-          { action: 'U', new: message.new, old: message.old },
-          arrival.lsn,
-        );
+        this.#change(message.relation, { action: 'U', new: message.new, old: message.old }, lsn());
         break;
       case 'delete':
-        this.#change(message.relation, { action: 'D', old: message.old }, arrival.lsn);
+        this.#change(message.relation, { action: 'D', old: message.old }, lsn());
         break;
       case 'truncate':
         for (const relation of message.relations) {
-          this.#change(relation, { action: 'T' }, arrival.lsn);
+          this.#change(relation, { action: 'T' }, lsn());
         }
         break;
       case 'origin':
@@ -239,7 +247,7 @@ export class Pipeline {
     });
   }
 
-  #change(oid: number, change: Change, lsn: Lsn): void {
+  #change(oid: number, change: Change, lsn: string): void {
     const open = this.#inTransaction();
     const table = this.#tables.get(oid);
     if (!table) throw new Error(`a change of table ${oid} came before its description`);
@@ -280,7 +288,7 @@ export class Pipeline {
     open: OpenTransaction,
     table: Table,
     change: Change,
-    lsn: Lsn,
+    lsn: string,
     keys: readonly number[],
     changedTables: readonly number[],
     subscriptions: readonly Subscription[],
@@ -289,14 +297,12 @@ export class Pipeline {
     const { commitLsn, ordinal, timestamp, isLate, id, transaction } = open;
     const { action } = change;
     const event = summaryOf(table, action, timestamp);
-    const lsnText = formatLsn(lsn);
-    const tables =
-      changedTables.length === 0 ? table.lane : [table.relation.oid, ...changedTables];
+    const tables = changedTables.length === 0 ? table.lane : [table.relation.oid, ...changedTables];
     const isBarrier = action === 'T' || changedTables.length > 0;
     const encode = (prepared: EventTable) =>
-      encodeEvent(this.#writer, prepared, change, timestamp, lsnText);
-    let plain: Buffer | undefined;
-    let injected: Buffer | undefined;
+      encodeEvent(this.#writer, prepared, change, timestamp, lsn);
+    let plain: Slice | undefined;
+    let injected: Slice | undefined;
     for (const subscription of subscriptions) {
       const body =
         injectMetadata || subscription.injectMetadata

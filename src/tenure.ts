@@ -194,9 +194,11 @@ export class Tenure {
   async #read(follower: SlotFollower, pipeline: Pipeline, dispatcher: Dispatcher): Promise<void> {
     const reading = AbortSignal.any([this.#stop, this.#halt.signal]);
     try {
-      for await (const arrivals of follower.batches(reading)) {
-        for (const arrival of arrivals) {
-          const wait = pipeline.take(arrival);
+      for await (const { bytes, ends } of follower.batches(reading)) {
+        let start = 0;
+        for (const end of ends) {
+          const wait = pipeline.take(bytes, start, end);
+          start = end;
           if (wait) await wait;
           if (dispatcher.isFull) await dispatcher.room(reading);
         }

@@ -1,5 +1,6 @@
 /** What one request carries: a single event, or a JSON array of several. */
 import { createHash } from 'node:crypto';
+import { joinDocuments } from '../event/slice.js';
 import { isBefore, type Delivery } from './delivery.js';
 import type { Queue } from './queue.js';
 
@@ -54,13 +55,5 @@ export function cutBatch(ready: Queue<Delivery>, most: number): Delivery[] {
 }
 
 /** What is sent. */
-export function bodyOf({ members, isArray }: Batch): Buffer {
-  const bodies = members.map(({ body }) => body!);
-  if (!isArray) return bodies[0]!;
-  const parts = bodies.flatMap((body, i) => [i === 0 ? opening : comma, body]);
-  return Buffer.concat([...parts, closing]);
-}
-
-const opening = Buffer.from('[');
-const comma = Buffer.from(',');
-const closing = Buffer.from(']');
+export const bodyOf = ({ members, isArray }: Batch): Buffer =>
+  isArray ? joinDocuments(members.map(({ body }) => body!)) : members[0]!.body!.toBuffer();

@@ -1,3 +1,4 @@
+import type { Slice } from '../event/slice.js';
 import { webhookId } from '../event/webhook-id.js';
 import type { Lsn } from '../replication/lsn.js';
 import type { Transaction } from '../replication/progress.js';
@@ -32,7 +33,7 @@ export interface Arrived extends LogPlace {
   readonly id: { readonly prefix: string } | string;
   readonly subscription: number;
   readonly event: EventSummary;
-  readonly body: Buffer | undefined;
+  readonly body: Slice | undefined;
   /** The length of the body. */
   readonly bytes: number;
   readonly transaction: Transaction | undefined;
@@ -64,7 +65,7 @@ export class Delivery implements Place, LogPlace {
   /** When it came into memory, in milliseconds of a clock that does not go back. */
   readonly since = performance.now();
   /** Undefined while it is only in the table. */
-  body: Buffer | undefined;
+  body: Slice | undefined;
   /** What waits for this to be accepted or stored; undefined once it has been told. */
   transaction: Transaction | undefined;
   /** Whether it stands in `pgstream.webhook_deliveries`. */

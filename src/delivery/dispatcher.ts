@@ -5,6 +5,8 @@ import type { Delivery } from './delivery.js';
 import { Endpoint, type EndpointContext, type EndpointStatus } from './endpoint.js';
 
 const tickMs = 500;
+/** The share of its time for which the event loop is at work, above which the runner is busy. */
+const busyShare = 0.5;
 /** How often is looked whether there is room. */
 const waitMs = 5;
 
@@ -26,12 +28,22 @@ export class Dispatcher {
   readonly #awaited = new Set<Endpoint>();
   #changed: (() => void) | undefined;
   readonly #timer: NodeJS.Timeout;
+  #utilization = performance.eventLoopUtilization();
+  #isBusy = true;
 
   /** `waiting`: the bytes that wait in the table for each subscription. */
-  constructor(waiting: Map<number, number>, context: Omit<EndpointContext, 'changed'>) {
+  constructor(waiting: Map<number, number>, context: Omit<EndpointContext, 'changed' | 'isBusy'>) {
     this.#waiting = waiting;
-    this.#context = { ...context, changed: () => this.#changed?.() };
+    this.#context = {
+      ...context,
+      changed: () => this.#changed?.(),
+      isBusy: () => this.#isBusy,
+    };
     this.#timer = setInterval(() => {
+      const before = this.#utilization;
+      this.#utilization = performance.eventLoopUtilization();
+      const { utilization } = performance.eventLoopUtilization(this.#utilization, before);
+      this.#isBusy = utilization > busyShare;
       for (const [id, endpoint] of this.#endpoints) {
         endpoint.tick();
         if (endpoint.isGone) this.#endpoints.delete(id);

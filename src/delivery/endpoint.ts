@@ -16,6 +16,8 @@ import type { Delivery, Failure } from './delivery.js';
 import { Quota } from './quota.js';
 
 export interface EndpointContext extends AttemptsContext, CustodyContext {
+  /** Whether the runner itself has so much to do that endpoints wait for it. */
+  readonly isBusy: () => boolean;
   /** The subscription is to be disabled, for this reason. */
   readonly disable: (subscription: number, reason: string) => void;
 }
@@ -36,6 +38,8 @@ const holdMs = 3_000;
 const lateHoldMs = 1_000;
 /** An endpoint whose oldest event is younger is waited for, where it would have to be stored else. */
 const quickMs = 500;
+/** The same while the runner itself is what is slow: to store events would cost it more time still. */
+const busyQuickMs = 2_000;
 /** How often the table is looked at for what others have done to it, where that matters … */
 const lookEveryMs = 2_000;
 /** … and for how many of those that are to be sent again. */
@@ -48,6 +52,7 @@ export class Endpoint {
   readonly #quota: Quota;
   readonly #attempts: Attempts;
   #lookedAt = 0;
+  #isPumpDue = false;
 
   /** `storedBytes`: what waits in the table from an earlier run; undefined where nothing does. */
   constructor(
@@ -114,7 +119,7 @@ export class Endpoint {
       this.#append(delivery);
     } else {
       this.#hold(delivery);
-      this.#sender.pump();
+      this.#pumpSoon();
     }
   }
 
@@ -186,7 +191,8 @@ export class Endpoint {
   /** Whether it has accepted so far what came, and not long ago. */
   get #isQuick(): boolean {
     const [oldest] = this.#custody.unstored;
-    const isRecent = !!oldest && performance.now() - oldest.since < quickMs;
+    const mostMs = this.#context.isBusy() ? busyQuickMs : quickMs;
+    const isRecent = !!oldest && performance.now() - oldest.since < mostMs;
     return isRecent && this.#sender.isUp && this.#subscription.enabled;
   }
 
@@ -199,6 +205,16 @@ export class Endpoint {
   #hasRoom({ bytes }: Delivery): boolean {
     if (!this.#subscription.enabled || this.#window.isFull) return false;
     return this.#window.size === 0 || this.#custody.unstoredBytes + bytes <= this.#share;
+  }
+
+  /** What arrives at once is sent together. */
+  #pumpSoon(): void {
+    if (this.#isPumpDue) return;
+    this.#isPumpDue = true;
+    queueMicrotask(() => {
+      this.#isPumpDue = false;
+      this.#sender.pump();
+    });
   }
 
   /** Takes an event into the window, whose transaction waits for it. */
@@ -243,17 +259,23 @@ export class Endpoint {
     this.#backlog.unpark();
     this.#quota.admit((delivery) => this.#enter(delivery));
     this.#sender.pump();
-    this.#inBackground(this.#refill());
+    this.#refill();
   }
 
-  async #refill(): Promise<void> {
+  #refill(): void {
+    if (!this.#backlog.isWanted) return;
     const { pauseMs, problem } = this.#sender;
     const isSending = this.#subscription.enabled && !problem && !this.#custody.isDeleted;
     // While the endpoint is left alone nothing is wanted but what to try it with afterwards.
     const isResting = pauseMs !== undefined && (pauseMs > 0 || this.#window.size > 0);
-    if (!isSending || isResting || !this.#backlog.isWanted) return;
-    if (await this.#backlog.refill(pauseMs !== undefined)) this.#advance();
-    else this.#sender.pump();
+    if (!isSending || isResting) return;
+    const isProbe = pauseMs !== undefined;
+    this.#inBackground(
+      this.#backlog.refill(isProbe).then((isMore) => {
+        if (isMore) this.#advance();
+        else this.#sender.pump();
+      }),
+    );
   }
 
   /** Sees what others have done to the table: what is skipped by a delete, and how full it is. */

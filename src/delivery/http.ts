@@ -39,78 +39,125 @@ export function createHttpTransport({
   ...policy
 }: HttpTransportOptions): Transport {
   const connections = new Connections(guardedConnector(policy, lookup));
+  const targets = new Targets();
   return {
-    send: (request, answered) => send(connections, request, answered),
+    send(request, answered) {
+      try {
+        new Exchange(connections, targets.of(request.url), request, answered).begin();
+      } catch (error) {
+        queueMicrotask(() => answered({ error: error as Error }));
+      }
+    },
     close: () => connections.close(),
   };
 }
 
-function send(
-  connections: Connections,
-  request: WebhookRequest,
-  answered: (answer: Answer) => void,
-): void {
-  let url: URL;
-  let connection: Connection;
-  try {
-    url = new URL(request.url);
-    connection = connections.take(url.origin);
-  } catch (error) {
-    queueMicrotask(() => answered({ error: error as Error }));
-    return;
+interface Target {
+  readonly origin: string;
+  readonly path: string;
+}
+
+const mostTargets = 20_000;
+
+/** URLs that have been taken apart before. */
+class Targets {
+  readonly #known = new Map<string, Target>();
+
+  /** @throws where the URL is none. */
+  of(url: string): Target {
+    let target = this.#known.get(url);
+    if (!target) {
+      const { origin, pathname, search } = new URL(url);
+      target = { origin, path: pathname + search };
+      if (this.#known.size >= mostTargets) this.#known.clear();
+      this.#known.set(url, target);
+    }
+    return target;
+  }
+}
+
+/** One request and its answer. */
+class Exchange implements Dispatcher.DispatchHandler {
+  readonly #connections: Connections;
+  readonly #target: Target;
+  readonly #request: WebhookRequest;
+  readonly #answered: (answer: Answer) => void;
+  readonly #deadline: NodeJS.Timeout;
+  #connection: Connection;
+  #answer: Answer | undefined;
+  #isSending = true;
+  #isSettled = false;
+
+  /** @throws where no connection can be made to the target. */
+  constructor(
+    connections: Connections,
+    target: Target,
+    request: WebhookRequest,
+    answered: (answer: Answer) => void,
+  ) {
+    this.#connections = connections;
+    this.#target = target;
+    this.#request = request;
+    this.#answered = answered;
+    this.#connection = connections.take(target.origin);
+    this.#deadline = setTimeout(() => {
+      const { timeoutMs } = request;
+      this.#settle({ error: new Error(`no complete answer within ${timeoutMs} ms`) }, false);
+    }, request.timeoutMs);
   }
 
-  let answer: Answer | undefined;
-  let sending = true;
-  let settled = false;
-  const settle = (final: Answer, reusable: boolean) => {
-    if (settled) return;
-    settled = true;
-    clearTimeout(deadline);
-    if (reusable) connections.giveBack(connection);
-    else void connections.discard(connection);
-    if (sending) queueMicrotask(() => answered(final));
-    else answered(final);
-  };
-  const deadline = setTimeout(() => {
-    settle({ error: new Error(`no complete answer within ${request.timeoutMs} ms`) }, false);
-  }, request.timeoutMs);
+  begin(): void {
+    this.#dispatch();
+    this.#isSending = false;
+  }
 
-  const options = {
-    path: url.pathname + url.search,
-    method: 'POST' as const,
-    headers: request.headers,
-    body: request.body,
-  };
-  const handler: Dispatcher.DispatchHandler = {
-    onRequestStart() {
-      const socket = connection.socket!;
-      const most = socket.bytesRead + mostAnswerBytes;
-      connection.onRead = () => {
-        if (socket.bytesRead <= most) return;
-        settle(answer ?? { error: new Error('the answer is too long') }, false);
-      };
-    },
-    onResponseStart(_controller, status, headers) {
-      if (status < 200) return;
-      const [retryAfter] = [headers['retry-after']].flat();
-      answer = { status, ...(retryAfter !== undefined && { retryAfter }) };
-    },
-    onResponseEnd() {
-      // An endpoint that answers without reading what it was sent would let it pile up.
-      settle(answer!, connection.socket!.writableLength === 0);
-    },
-    onResponseError(_controller, error) {
-      // Endpoints may close a connection just when it is used again; a new one shows what is true.
-      if (settled || answer || !connection.wasUsed || connections.isClosed) {
-        settle({ error }, false);
-        return;
-      }
-      void connections.discard(connection);
-      connection = connections.create(url.origin);
-      connection.client.dispatch(options, handler);
-    },
-  };
-  connection.client.dispatch(options, handler);
-  sending = false;
+  onRequestStart(): void {
+    const connection = this.#connection;
+    const socket = connection.socket!;
+    const most = socket.bytesRead + mostAnswerBytes;
+    connection.onRead = () => {
+      if (socket.bytesRead <= most) return;
+      this.#settle(this.#answer ?? { error: new Error('the answer is too long') }, false);
+    };
+  }
+
+  onResponseStart(
+    _controller: unknown,
+    status: number,
+    headers: Record<string, string | string[] | undefined>,
+  ): void {
+    if (status < 200) return;
+    const [retryAfter] = [headers['retry-after']].flat();
+    this.#answer = { status, ...(retryAfter !== undefined && { retryAfter }) };
+  }
+
+  onResponseEnd(): void {
+    // An endpoint that answers without reading what it was sent would let it pile up.
+    this.#settle(this.#answer!, this.#connection.socket!.writableLength === 0);
+  }
+
+  onResponseError(_controller: unknown, error: Error): void {
+    // Endpoints may close a connection just when it is used again; a new one shows what is true.
+    const isStale = this.#connection.wasUsed && !this.#connections.isClosed;
+    if (this.#isSettled || this.#answer || !isStale) return this.#settle({ error }, false);
+    void this.#connections.discard(this.#connection);
+    this.#connection = this.#connections.create(this.#target.origin);
+    this.#dispatch();
+  }
+
+  #dispatch(): void {
+    const { headers, body } = this.#request;
+    const { path } = this.#target;
+    this.#connection.client.dispatch({ path, method: 'POST', headers, body }, this);
+  }
+
+  #settle(answer: Answer, isReusable: boolean): void {
+    if (this.#isSettled) return;
+    this.#isSettled = true;
+    clearTimeout(this.#deadline);
+    if (isReusable) this.#connections.giveBack(this.#connection);
+    else void this.#connections.discard(this.#connection);
+    if (this.#isSending) queueMicrotask(() => this.#answered(answer));
+    else this.#answered(answer);
+  }
 }

@@ -29,6 +29,7 @@ export class Permits {
   /** A request has ended: whoever has waited longest may begin one, or the next if it does not. */
   give(): void {
     const taken = --this.#taken;
+    if (this.#waiting.size === 0) return;
     for (const wake of firstOf(this.#waiting, mostTold)) {
       this.#waiting.delete(wake);
       wake();

@@ -3,6 +3,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type pg from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
+import { sliceOf } from '../event/slice.js';
 import { formatLsn, parseLsn } from '../replication/lsn.js';
 import { Delivery } from './delivery.js';
 
@@ -61,7 +62,7 @@ function copyLine(delivery: Delivery): Buffer[] {
     `{${delivery.keys.join(',')}}`,
     delivery.barrier ? 't' : 'f',
   ];
-  return [Buffer.from(`${columns.join('\t')}\t`), escapeBody(delivery.body!), newline];
+  return [Buffer.from(`${columns.join('\t')}\t`), escapeBody(delivery.body!.toBuffer()), newline];
 }
 
 const newline = Buffer.from('\n');
@@ -98,7 +99,7 @@ export const fromRow = (subscription: number, row: StoredRow): Delivery =>
       action: row.action,
       committedAt: row.committed_at,
     },
-    body: row.body ?? undefined,
+    body: row.body ? sliceOf(row.body) : undefined,
     bytes: row.bytes,
     transaction: undefined,
     stored: 'yes',

@@ -9,6 +9,7 @@
 import { setTimeout } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Sql } from 'postgres';
+import { sliceOf } from '../event/slice.js';
 import type { Lsn } from '../replication/lsn.js';
 import type { Transactions } from '../source/transactions.js';
 import type { Delivery, LogPlace } from './delivery.js';
@@ -158,7 +159,7 @@ export class DeliveryStore {
   async fetchBodies(deliveries: readonly Delivery[]): Promise<void> {
     const ids = deliveries.map(({ id }) => id);
     const rows = await this.#read((sql) => bodiesOf(sql, ids));
-    const bodies = new Map(rows.map(({ id, body }) => [id, body]));
+    const bodies = new Map(rows.map(({ id, body }) => [id, sliceOf(body)]));
     for (const delivery of deliveries) delivery.body = bodies.get(delivery.id);
   }
 

@@ -1,6 +1,7 @@
 /** The body of a webhook: one row change as JSON, its keys always in the same order. */
 import { NULL, UNCHANGED, type Tuple } from '../replication/pgoutput.js';
 import type { JsonWriter } from './json-writer.js';
+import type { Slice } from './slice.js';
 import type { EventTable } from './table.js';
 
 export type Action = 'I' | 'U' | 'D' | 'T';
@@ -17,6 +18,9 @@ const comma = 0x2c;
 const openArray = 0x5b;
 const closeArray = 0x5d;
 const closeObject = 0x7d;
+const opening = (action: Action) => Buffer.from(`{"Data":{"action":"${action}","timestamp":"`);
+const openings = { I: opening('I'), U: opening('U'), D: opening('D'), T: opening('T') };
+const lsnKey = Buffer.from('","lsn":"');
 const identityKey = Buffer.from(',"identity":');
 const unchangedKey = Buffer.from(',"unchanged":');
 
@@ -30,14 +34,11 @@ export function encodeEvent(
   change: Change,
   timestamp: string,
   lsn: string,
-): Buffer {
-  writer.ascii('{"Data":{"action":"');
-  writer.ascii(change.action);
-  writer.ascii('","timestamp":"');
+): Slice {
+  writer.raw(openings[change.action]);
   writer.ascii(timestamp);
-  writer.ascii('","lsn":"');
+  writer.raw(lsnKey);
   writer.ascii(lsn);
-  writer.byte(0x22);
   writer.raw(table.naming);
   if (change.new) writeColumns(writer, table, change.new, change.old);
   else writer.null();

@@ -1,38 +1,45 @@
+import { Slice } from './slice.js';
 import type { ValueKind } from './value.js';
 
 const quote = 0x22;
+const comma = 0x2c;
 const backslash = 0x5c;
 const nullText = Buffer.from('null');
 const trueText = Buffer.from('true');
 const falseText = Buffer.from('false');
 
 /** The escape of each byte that a JSON string cannot hold as it is. */
-const escapes = new Map<number, Buffer>(
-  [...Array(0x20).keys(), quote, backslash].map((byte) => [
-    byte,
-    Buffer.from(JSON.stringify(String.fromCharCode(byte)).slice(1, -1)),
-  ]),
+const escapes: readonly (Buffer | undefined)[] = Array.from({ length: 0x100 }, (_, byte) =>
+  byte < 0x20 || byte === quote || byte === backslash
+    ? Buffer.from(JSON.stringify(String.fromCharCode(byte)).slice(1, -1))
+    : undefined,
 );
+const longestEscape = 6;
 
 /** Longer runs are copied by the runtime, shorter ones byte by byte: a call costs more than they do. */
 const shortRun = 24;
 
-const firstBytes = 64 * 1024;
-/** A buffer that has grown beyond this is given away with its document. */
-const mostKept = 1024 * 1024;
+/** A document keeps its whole block in memory, so that blocks are not to be larger than this. */
+const blockBytes = 32 * 1024;
 
-/** Writes JSON as bytes into one buffer that grows and is used again for the next document. */
+/**
+ * Writes JSON as bytes, one document behind the other with a comma between, into blocks of memory that
+ * are never written again.
+ */
 export class JsonWriter {
-  #bytes = Buffer.allocUnsafe(firstBytes);
-  #length = 0;
+  #block = Buffer.allocUnsafeSlow(blockBytes);
+  /** Where the document begins, and how far it has been written. */
+  #start = 0;
+  #at = 0;
 
-  /** What has been written; the writer is empty afterwards. */
-  take(): Buffer {
-    const written = this.#bytes.subarray(0, this.#length);
-    this.#length = 0;
-    if (this.#bytes.length <= mostKept) return Buffer.from(written);
-    this.#bytes = Buffer.allocUnsafe(firstBytes);
-    return written;
+  /** What has been written is a document; the next one begins. */
+  take(): Slice {
+    const document = new Slice(this.#block, this.#start, this.#at);
+    this.#start = this.#at + 1;
+    if (this.#start < blockBytes) this.#block[this.#at] = comma;
+    else this.#begin(blockBytes);
+    this.#at = this.#start;
+    return document;
   }
 
   /** Writes prepared bytes as they are. */
@@ -42,13 +49,17 @@ export class JsonWriter {
 
   /** Writes text of ASCII characters as it is. */
   ascii(text: string): void {
-    this.#reserve(text.length);
-    for (let i = 0; i < text.length; i++) this.#bytes[this.#length++] = text.charCodeAt(i);
+    const { length } = text;
+    this.#reserve(length);
+    const block = this.#block;
+    let at = this.#at;
+    for (let i = 0; i < length; i++) block[at++] = text.charCodeAt(i);
+    this.#at = at;
   }
 
   byte(value: number): void {
     this.#reserve(1);
-    this.#bytes[this.#length++] = value;
+    this.#block[this.#at++] = value;
   }
 
   /** Writes the text of a value, in `source` from `start` to `end`, the way its kind asks for. */
@@ -78,35 +89,63 @@ export class JsonWriter {
   /** Writes UTF-8 text as a JSON string. */
   string(source: Buffer, start: number, end: number): void {
     this.byte(quote);
+    if (end - start < shortRun) this.#shortText(source, start, end);
+    else this.#longText(source, start, end);
+    this.byte(quote);
+  }
+
+  #shortText(source: Buffer, start: number, end: number): void {
+    this.#reserve((end - start) * longestEscape);
+    const block = this.#block;
+    let at = this.#at;
+    for (let from = start; from < end; from++) {
+      const byte = source[from]!;
+      const escape = escapes[byte];
+      if (escape) for (const escaped of escape) block[at++] = escaped;
+      else block[at++] = byte;
+    }
+    this.#at = at;
+  }
+
+  #longText(source: Buffer, start: number, end: number): void {
     let plain = start;
     for (let at = start; at < end; at++) {
       const byte = source[at]!;
       if (byte >= 0x20 && byte !== quote && byte !== backslash) continue;
       this.#copy(source, plain, at);
-      this.raw(escapes.get(byte)!);
+      this.raw(escapes[byte]!);
       plain = at + 1;
     }
     this.#copy(source, plain, end);
-    this.byte(quote);
   }
 
   #copy(source: Buffer, start: number, end: number): void {
     const count = end - start;
     this.#reserve(count);
     if (count < shortRun) {
-      for (let at = start; at < end; at++) this.#bytes[this.#length++] = source[at]!;
+      const block = this.#block;
+      let at = this.#at;
+      for (let from = start; from < end; from++) block[at++] = source[from]!;
+      this.#at = at;
     } else {
-      source.copy(this.#bytes, this.#length, start, end);
-      this.#length += count;
+      source.copy(this.#block, this.#at, start, end);
+      this.#at += count;
     }
   }
 
+  /** Makes room for so many more bytes, and takes the document along to a new block if need be. */
   #reserve(count: number): void {
-    const wanted = this.#length + count;
-    if (wanted <= this.#bytes.length) return;
-    const grown = Buffer.allocUnsafe(Math.max(wanted, 2 * this.#bytes.length));
-    this.#bytes.copy(grown, 0, 0, this.#length);
-    this.#bytes = grown;
+    if (this.#at + count <= this.#block.length) return;
+    const [block, start, end] = [this.#block, this.#start, this.#at];
+    const length = end - start;
+    this.#begin(Math.max(blockBytes, 2 * length + count));
+    block.copy(this.#block, 0, start, end);
+    this.#at = length;
+  }
+
+  #begin(bytes: number): void {
+    this.#block = Buffer.allocUnsafeSlow(bytes);
+    this.#start = 0;
   }
 }
 

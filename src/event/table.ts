@@ -18,7 +18,7 @@ export interface EventColumn {
 
 export interface EventTable {
   readonly columns: readonly EventColumn[];
-  /** `,"schema":"…","table":"…","columns":` */
+  /** `","schema":"…","table":"…","columns":` */
   readonly naming: Buffer;
   /** `,"metadata":{…}` */
   readonly metadata: Buffer;
@@ -44,7 +44,7 @@ export function prepareTable(
       ),
     })),
     naming: Buffer.from(
-      `,"schema":${JSON.stringify(relation.schema)},` +
+      `","schema":${JSON.stringify(relation.schema)},` +
         `"table":${JSON.stringify(relation.name)},"columns":`,
     ),
     metadata: Buffer.from(

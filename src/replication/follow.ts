@@ -4,9 +4,10 @@ import { backoffMs } from '../delivery/backoff.js';
 import type { PgstreamError } from '../errors.js';
 import type { Log } from '../log.js';
 import { isAway, reconnectBackoff } from '../source/persist.js';
+import { positionOf, type Arrivals } from './copy-data.js';
 import { formatLsn } from './lsn.js';
 import { slotError, slotMoved } from './slot-error.js';
-import { openStream, type Arrival, type Stream, type StreamOptions } from './stream.js';
+import { openStream, type Stream, type StreamOptions } from './stream.js';
 
 export type FollowerState = 'starting' | 'waiting' | 'streaming' | 'reconnecting';
 
@@ -38,7 +39,7 @@ export class SlotFollower {
     return this.#state;
   }
 
-  /** The greatest position that the server has told us of. */
+  /** A position that the server has reached: about the greatest that it has told us of. */
   get received(): bigint {
     return this.#received;
   }
@@ -47,7 +48,7 @@ export class SlotFollower {
    * All that arrives, over as many connections as it takes, until the signal fires. Throws a
    * PgstreamError on anything that waiting does not mend.
    */
-  async *batches(signal: AbortSignal): AsyncGenerator<Arrival[]> {
+  async *batches(signal: AbortSignal): AsyncGenerator<Arrivals> {
     for (let failures = 0; !signal.aborted;) {
       try {
         await this.#options.ready?.(signal);
@@ -84,11 +85,9 @@ export class SlotFollower {
     log.info({ slot, position: formatLsn(resumeAt()) }, 'streaming');
   }
 
-  #note(arrivals: readonly Arrival[]): void {
-    for (const arrival of arrivals) {
-      const position = arrival.tag === 'data' ? arrival.lsn : arrival.position;
-      if (position > this.#received) this.#received = position;
-    }
+  #note({ bytes, ends }: Arrivals): void {
+    const position = positionOf(bytes, ends.at(-2) ?? 0);
+    if (position > this.#received) this.#received = position;
   }
 
   async #pause(error: PgstreamError, failures: number, signal: AbortSignal): Promise<void> {

@@ -9,8 +9,12 @@ export function parseLsn(text: string): Lsn {
 }
 
 /** Writes a position as Postgres prints it: upper-case hexadecimal, not padded. */
-export function formatLsn(lsn: Lsn): string {
-  const high = Number(lsn >> 32n);
-  const low = Number(lsn & 0xffffffffn);
-  return `${high.toString(16)}/${low.toString(16)}`.toUpperCase();
-}
+export const formatLsn = (lsn: Lsn): string =>
+  formatHalves(Number(lsn >> 32n), Number(lsn & 0xffffffffn));
+
+/** The same of the eight bytes there. */
+export const lsnTextAt = (bytes: Buffer, at: number): string =>
+  formatHalves(bytes.readUInt32BE(at), bytes.readUInt32BE(at + 4));
+
+const formatHalves = (high: number, low: number) =>
+  `${high.toString(16)}/${low.toString(16)}`.toUpperCase();

@@ -82,60 +82,91 @@ const kind = {
   text: letter('t'),
 } as const;
 
-/** Decodes one message. Throws `undecodable_message` on bytes that the protocol does not allow. */
-export function decode(bytes: Buffer): Message {
+/** Rows that are used again for each message, so that none has to be made. */
+export interface Scratch {
+  readonly new: Row;
+  readonly old: Row;
+}
+
+interface Row extends Tuple {
+  bytes: Buffer;
+  readonly spans: number[];
+}
+
+export const createScratch = (): Scratch => ({
+  new: { bytes: none, spans: [] },
+  old: { bytes: none, spans: [] },
+});
+
+const none = Buffer.alloc(0);
+
+/**
+ * Decodes the message from `start` to `end`. With a scratch, the rows are those of the scratch, and hold
+ * until the next message is decoded with it. Throws `undecodable_message` on bytes that the protocol
+ * does not allow.
+ */
+export function decode(
+  bytes: Buffer,
+  start = 0,
+  end = bytes.length,
+  scratch = createScratch(),
+): Message {
   try {
-    return decodeMessage(bytes);
+    return decodeMessage(bytes, start, end, scratch);
   } catch (cause) {
     if (cause instanceof PgstreamError) throw cause;
     throw undecodable('a message is cut short', cause);
   }
 }
 
-function decodeMessage(bytes: Buffer): Message {
-  switch (bytes[0]) {
+function decodeMessage(bytes: Buffer, start: number, end: number, scratch: Scratch): Message {
+  switch (bytes[start]) {
     case kind.insert: {
-      expect(bytes, 5, kind.newTuple);
-      return { tag: 'insert', relation: bytes.readUInt32BE(1), new: tuple(bytes, 6).tuple };
+      expect(bytes, start + 5, kind.newTuple);
+      readTuple(bytes, start + 6, end, scratch.new);
+      return { tag: 'insert', relation: bytes.readUInt32BE(start + 1), new: scratch.new };
     }
     case kind.update:
-      return decodeUpdate(bytes);
+      return decodeUpdate(bytes, start, end, scratch);
     case kind.delete: {
-      if (bytes[5] !== kind.keyTuple) expect(bytes, 5, kind.oldTuple);
-      return { tag: 'delete', relation: bytes.readUInt32BE(1), old: tuple(bytes, 6).tuple };
+      if (bytes[start + 5] !== kind.keyTuple) expect(bytes, start + 5, kind.oldTuple);
+      readTuple(bytes, start + 6, end, scratch.old);
+      return { tag: 'delete', relation: bytes.readUInt32BE(start + 1), old: scratch.old };
     }
     case kind.begin:
+      if (end - start < 21) throw cutShort();
       return {
         tag: 'begin',
-        finalLsn: bytes.readBigUInt64BE(1),
-        commitTime: bytes.readBigInt64BE(9),
-        xid: bytes.readUInt32BE(17),
+        finalLsn: bytes.readBigUInt64BE(start + 1),
+        commitTime: bytes.readBigInt64BE(start + 9),
+        xid: bytes.readUInt32BE(start + 17),
       };
     case kind.commit:
-      if (bytes.length < 26) throw undecodable('a message is cut short');
+      if (end - start < 26) throw cutShort();
       return {
         tag: 'commit',
-        commitLsn: bytes.readBigUInt64BE(2),
-        endLsn: bytes.readBigUInt64BE(10),
+        commitLsn: bytes.readBigUInt64BE(start + 2),
+        endLsn: bytes.readBigUInt64BE(start + 10),
       };
     case kind.relation:
-      return decodeRelation(bytes);
+      return decodeRelation(bytes.subarray(start, end));
     case kind.type: {
-      const schema = cString(bytes, 5);
-      const name = cString(bytes, schema.end);
+      const message = bytes.subarray(start, end);
+      const schema = cString(message, 5);
+      const name = cString(message, schema.end);
       return {
         tag: 'type',
-        oid: bytes.readUInt32BE(1),
+        oid: message.readUInt32BE(1),
         schema: schema.text || 'pg_catalog',
         name: name.text,
       };
     }
     case kind.truncate: {
-      const count = bytes.readUInt32BE(1);
-      if (bytes.length < 6 + 4 * count) throw undecodable('a message is cut short');
+      const count = bytes.readUInt32BE(start + 1);
+      if (end - start < 6 + 4 * count) throw cutShort();
       return {
         tag: 'truncate',
-        relations: Array.from({ length: count }, (_, i) => bytes.readUInt32BE(6 + 4 * i)),
+        relations: Array.from({ length: count }, (_, i) => bytes.readUInt32BE(start + 6 + 4 * i)),
       };
     }
     case kind.origin:
@@ -143,19 +174,21 @@ function decodeMessage(bytes: Buffer): Message {
     case kind.message:
       return { tag: 'message' };
     default:
-      throw undecodable(`a message of unknown kind ${bytes[0]}`);
+      throw undecodable(`a message of unknown kind ${bytes[start]}`);
   }
 }
 
-function decodeUpdate(bytes: Buffer): Message {
-  const relation = bytes.readUInt32BE(1);
-  if (bytes[5] === kind.newTuple) {
-    return { tag: 'update', relation, old: undefined, new: tuple(bytes, 6).tuple };
+function decodeUpdate(bytes: Buffer, start: number, end: number, scratch: Scratch): Message {
+  const relation = bytes.readUInt32BE(start + 1);
+  if (bytes[start + 5] === kind.newTuple) {
+    readTuple(bytes, start + 6, end, scratch.new);
+    return { tag: 'update', relation, old: undefined, new: scratch.new };
   }
-  if (bytes[5] !== kind.keyTuple) expect(bytes, 5, kind.oldTuple);
-  const old = tuple(bytes, 6);
-  expect(bytes, old.end, kind.newTuple);
-  return { tag: 'update', relation, old: old.tuple, new: tuple(bytes, old.end + 1).tuple };
+  if (bytes[start + 5] !== kind.keyTuple) expect(bytes, start + 5, kind.oldTuple);
+  const oldEnd = readTuple(bytes, start + 6, end, scratch.old);
+  expect(bytes, oldEnd, kind.newTuple);
+  readTuple(bytes, oldEnd + 1, end, scratch.new);
+  return { tag: 'update', relation, old: scratch.old, new: scratch.new };
 }
 
 function decodeRelation(bytes: Buffer): Relation {
@@ -184,33 +217,37 @@ function decodeRelation(bytes: Buffer): Relation {
   };
 }
 
-function tuple(bytes: Buffer, start: number): { tuple: Tuple; end: number } {
+/** Reads a row of a message that ends at `end`; returns where the row ends. */
+function readTuple(bytes: Buffer, start: number, end: number, into: Row): number {
   const count = bytes.readUInt16BE(start);
-  const spans: number[] = [];
+  const { spans } = into;
+  into.bytes = bytes;
+  spans.length = 2 * count;
   let at = start + 2;
-  for (let i = 0; i < count; i++) {
+  for (let i = 0; i < 2 * count; i += 2) {
     switch (bytes[at]) {
       case kind.text: {
-        const length = bytes.readUInt32BE(at + 1);
-        at += 5;
-        spans.push(at, at + length);
-        at += length;
+        const from = at + 5;
+        at = from + bytes.readUInt32BE(at + 1);
+        spans[i] = from;
+        spans[i + 1] = at;
         break;
       }
       case kind.null:
-        spans.push(NULL, NULL);
+        spans[i] = spans[i + 1] = NULL;
         at += 1;
         break;
       case kind.unchanged:
-        spans.push(UNCHANGED, UNCHANGED);
+        spans[i] = spans[i + 1] = UNCHANGED;
         at += 1;
         break;
       default:
-        throw undecodable(`a value of unknown kind ${bytes[at]}`);
+        throw at < end ? undecodable(`a value of unknown kind ${bytes[at]}`) : cutShort();
     }
+    if (at > end) throw cutShort();
   }
-  if (at > bytes.length) throw undecodable('a row is cut short');
-  return { tuple: { bytes, spans }, end: at };
+  if (at > end) throw cutShort();
+  return at;
 }
 
 function cString(bytes: Buffer, start: number): { text: string; end: number } {
@@ -222,6 +259,8 @@ function cString(bytes: Buffer, start: number): { text: string; end: number } {
 function expect(bytes: Buffer, at: number, wanted: number): void {
   if (bytes[at] !== wanted) throw undecodable(`byte ${at} is ${bytes[at]}, not ${wanted}`);
 }
+
+const cutShort = () => undecodable('a message is cut short');
 
 const undecodable = (what: string, cause?: unknown) =>
   new PgstreamError('undecodable_message', `cannot decode the replication stream: ${what}`, {

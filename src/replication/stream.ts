@@ -1,6 +1,5 @@
 /**
  * One connection that follows a logical replication slot.
- * https://www.postgresql.org/docs/current/protocol-replication.html
  *
  * Reading and confirming are separate: what is confirmed is only ever what the caller said.
  * Feedback is sent by time, also while the caller does not read, so that the server neither gives
@@ -9,15 +8,9 @@
 import pg from 'pg';
 import { exitCode, PgstreamError } from '../errors.js';
 import { pgOptions, type Connection } from '../settings/connection.js';
+import { asksForReply, copyTag, statusUpdate, type Arrivals } from './copy-data.js';
 import { formatLsn, type Lsn } from './lsn.js';
 import { nextFeedback } from './liveness.js';
-import { toPostgresMicroseconds } from './timestamp.js';
-
-export type Arrival =
-  /** A message of the output plugin; `lsn` is the position of the change that it tells of. */
-  | { readonly tag: 'data'; readonly lsn: Lsn; readonly payload: Buffer }
-  /** Everything that lies before `position` has been sent. */
-  | { readonly tag: 'keepalive'; readonly position: Lsn };
 
 export interface StreamOptions {
   readonly connection: Connection;
@@ -38,15 +31,11 @@ interface CopyConnection {
   endCopyFrom(): void;
 }
 
-const highWaterBytes = 4 * 1024 * 1024;
-/** What a message takes in memory beside its bytes. */
-const overheadBytes = 256;
+/** Nothing more is read from the socket while so much waits. */
+const highWaterBytes = 512 * 1024;
+/** Memory for what arrives is kept for later unless it is more than this. */
+const mostKeptBytes = 2 * 1024 * 1024;
 const feedbackEveryMs = 500;
-
-const tag = { data: 0x77, keepalive: 0x6b, status: 0x72 } as const;
-
-/** Bytes of XLogData before the payload: tag, start, end, clock. */
-const dataHeader = 25;
 
 /** Opens the connection and starts the stream. Rejects with the driver's error. */
 export async function openStream(options: StreamOptions): Promise<Stream> {
@@ -62,8 +51,11 @@ export class Stream {
   readonly #client: pg.Client;
   readonly #options: StreamOptions;
   readonly #wire: CopyConnection;
-  #arrived: Arrival[] = [];
-  #arrivedBytes = 0;
+  #bytes: Buffer = Buffer.allocUnsafeSlow(highWaterBytes / 4);
+  /** Like #bytes: what was handed out is used again for what arrives after the next. */
+  #spare: Buffer = Buffer.allocUnsafeSlow(highWaterBytes / 4);
+  #length = 0;
+  #ends: number[] = [];
   #paused = false;
   #wake: (() => void) | undefined;
   #failure: Error | undefined;
@@ -110,9 +102,9 @@ export class Stream {
    * Everything that has arrived since the last call, in order. Ends when the signal fires or the
    * server ends the stream; throws the driver's error when the connection breaks.
    */
-  async *batches(signal: AbortSignal): AsyncGenerator<Arrival[]> {
+  async *batches(signal: AbortSignal): AsyncGenerator<Arrivals> {
     while (!signal.aborted) {
-      if (this.#arrived.length > 0) {
+      if (this.#ends.length > 0) {
         yield this.#take();
       } else if (this.#failure) {
         throw this.#failure;
@@ -139,16 +131,18 @@ export class Stream {
     this.#wire.stream.destroy();
   }
 
-  #take(): Arrival[] {
-    const batch = this.#arrived;
-    this.#arrived = [];
-    this.#arrivedBytes = 0;
+  #take(): Arrivals {
+    const arrivals = { bytes: this.#bytes, ends: this.#ends };
+    this.#bytes = this.#spare;
+    this.#spare = arrivals.bytes.length > mostKeptBytes ? Buffer.alloc(0) : arrivals.bytes;
+    this.#length = 0;
+    this.#ends = [];
     if (this.#paused) {
       this.#paused = false;
       this.#lastReceivedAt = performance.now();
       this.#wire.stream.resume();
     }
-    return batch;
+    return arrivals;
   }
 
   #arrival(signal: AbortSignal): Promise<void> {
@@ -165,20 +159,27 @@ export class Stream {
 
   #receive(chunk: Buffer): void {
     this.#lastReceivedAt = performance.now();
-    if (chunk[0] === tag.data) {
-      // `pg` uses the memory behind `chunk` again as soon as this returns.
-      const payload = Buffer.from(chunk.subarray(dataHeader));
-      this.#arrived.push({ tag: 'data', lsn: chunk.readBigUInt64BE(1), payload });
-      this.#arrivedBytes += chunk.length + overheadBytes;
-      if (this.#arrivedBytes > highWaterBytes && !this.#paused) {
-        this.#paused = true;
-        this.#wire.stream.pause();
-      }
-    } else if (chunk[0] === tag.keepalive) {
-      this.#arrived.push({ tag: 'keepalive', position: chunk.readBigUInt64BE(1) });
-      if (chunk[17] === 1) this.#sendStatus(false);
+    if (chunk[0] !== copyTag.data && chunk[0] !== copyTag.keepalive) return;
+    // `pg` uses the memory behind `chunk` again as soon as this returns.
+    this.#keep(chunk);
+    if (chunk[0] === copyTag.keepalive && asksForReply(chunk)) this.#sendStatus(false);
+    if (this.#length > highWaterBytes && !this.#paused) {
+      this.#paused = true;
+      this.#wire.stream.pause();
     }
     this.#wake?.();
+  }
+
+  #keep(chunk: Buffer): void {
+    const end = this.#length + chunk.length;
+    if (end > this.#bytes.length) {
+      const grown = Buffer.allocUnsafeSlow(Math.max(end, 2 * this.#bytes.length));
+      this.#bytes.copy(grown, 0, 0, this.#length);
+      this.#bytes = grown;
+    }
+    chunk.copy(this.#bytes, this.#length);
+    this.#length = end;
+    this.#ends.push(end);
   }
 
   #tick(): void {
@@ -205,18 +206,10 @@ export class Stream {
     }
   }
 
-  /** Standby status update: written, flushed and applied up to what is confirmed. */
   #sendStatus(replyRequested: boolean): void {
     if (this.#ended) return;
     const confirmed = this.#options.confirmed();
-    const message = Buffer.alloc(34);
-    message[0] = tag.status;
-    message.writeBigUInt64BE(confirmed, 1);
-    message.writeBigUInt64BE(confirmed, 9);
-    message.writeBigUInt64BE(confirmed, 17);
-    message.writeBigInt64BE(toPostgresMicroseconds(Date.now()), 25);
-    message[33] = replyRequested ? 1 : 0;
-    this.#wire.sendCopyFromChunk(message);
+    this.#wire.sendCopyFromChunk(statusUpdate(confirmed, replyRequested));
     this.#lastSent = confirmed;
     this.#lastSentAt = performance.now();
   }

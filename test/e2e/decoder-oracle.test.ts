@@ -192,7 +192,7 @@ const change = (
 ) => ({ tag, table: relation.name, old: old ? { ...old } : undefined, new: row && { ...row } });
 
 test('every message of a slot is read alike', () => {
-  const mine = ours(captured.map(decode));
+  const mine = ours(captured.map((bytes) => decode(bytes)));
   const other = theirs(captured);
   for (const [i, message] of other.entries()) expect(mine[i], `message ${i}`).toEqual(message);
   expect(mine).toHaveLength(captured.length);

@@ -32,7 +32,9 @@ const plain = prepareTable(relation(), types);
 const full = prepareTable(relation({ replicaIdentity: 'f' }, [true, true]), types);
 
 const encoded = (table: EventTable, change: Change, writer = new JsonWriter()) =>
-  encodeEvent(writer, table, change, '2025-03-13 09:52:47.579305+00', '0/15A5C70').toString();
+  encodeEvent(writer, table, change, '2025-03-13 09:52:47.579305+00', '0/15A5C70')
+    .toBuffer()
+    .toString();
 
 const body = (action: string, columns: string, identity: string, more = '') =>
   `{"Data":{"action":"${action}","timestamp":"2025-03-13 09:52:47.579305+00",` +

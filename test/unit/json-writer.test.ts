@@ -6,7 +6,7 @@ import { anyText } from '../helpers/random-values.js';
 
 function written(write: (writer: JsonWriter) => void, writer = new JsonWriter()): string {
   write(writer);
-  return writer.take().toString();
+  return writer.take().toBuffer().toString();
 }
 
 const asString = (text: string, writer?: JsonWriter) => {
@@ -96,9 +96,9 @@ describe('a writer', () => {
     const text = 'a'.repeat(100);
     writer.ascii(text);
     const first = writer.take();
-    expect(writer.take()).toHaveLength(0);
+    expect(writer.take().length).toBe(0);
     writer.ascii('b'.repeat(200));
-    expect(first.toString()).toBe(text);
+    expect(first.toBuffer().toString()).toBe(text);
   });
 
   test('can write a small document after one that made its buffer grow', () => {

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest';
 import { batchOf, cutBatch } from '../../src/delivery/batch.js';
 import { Delivery } from '../../src/delivery/delivery.js';
 import { Window } from '../../src/delivery/window.js';
+import { sliceOf } from '../../src/event/slice.js';
 
 let count = 0;
 
@@ -13,7 +14,7 @@ const event = (...keys: number[]): Delivery =>
     commitLsn: 1n,
     ordinal: count,
     event: { schema: 'public', table: 'item', action: 'U', committedAt: '' },
-    body: Buffer.from('{}'),
+    body: sliceOf(Buffer.from('{}')),
     bytes: 2,
     transaction: undefined,
     stored: 'yes',
