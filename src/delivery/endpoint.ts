@@ -40,6 +40,8 @@ const lateHoldMs = 1_000;
 const quickMs = 500;
 /** The same while the runner itself is what is slow: to store events would cost it more time still. */
 const busyQuickMs = 2_000;
+/** So many events are enough in memory then. */
+const busyWindow = 2_000;
 /** How often the table is looked at for what others have done to it, where that matters … */
 const lookEveryMs = 2_000;
 /** … and for how many of those that are to be sent again. */
@@ -102,7 +104,9 @@ export class Endpoint {
 
   /** Whether waiting a moment for the endpoint is better than storing what comes next. */
   get isWorthWaitingFor(): boolean {
-    const isOver = this.#custody.unstoredBytes > this.#share;
+    const isOver =
+      this.#custody.unstoredBytes > this.#share ||
+      (this.#context.isBusy() && this.#window.size > busyWindow);
     return isOver && !this.#backlog.hasTail && this.#isQuick;
   }
 
