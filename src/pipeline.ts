@@ -395,13 +395,10 @@ function isFirstBeyondChange({ beyondChange }: Table, subscription: number): boo
  */
 function keysOf(table: Table, change: Change, transaction: Transaction): readonly number[] {
   const { keyColumns: columns, relation, description } = table;
-  if (columns.length === 0) return [];
-  const keys: number[] = [];
-  if (change.old) keys.push(rowKey(relation.oid, columns, change.old));
-  if (change.new) {
-    const key = rowKey(relation.oid, columns, change.new, change.old);
-    if (key !== keys[0]) keys.push(key);
-  }
+  if (columns.length === 0) return noKeys;
+  const before = change.old && rowKey(relation.oid, columns, change.old);
+  const after = change.new && rowKey(relation.oid, columns, change.new, change.old);
+  const keys = distinct(before, after);
   if (description.partitionIdentity) {
     if (change.action === 'D') {
       table.departed = { transaction, keys };
@@ -412,4 +409,11 @@ function keysOf(table: Table, change: Change, transaction: Transaction): readonl
     }
   }
   return keys;
+}
+
+const noKeys: readonly number[] = [];
+
+function distinct(one: number | undefined, other: number | undefined): readonly number[] {
+  if (one === undefined) return other === undefined ? noKeys : [other];
+  return other === undefined || other === one ? [one] : [one, other];
 }

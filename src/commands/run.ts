@@ -13,10 +13,10 @@ interface RunFlags extends ConnectionFlags {
 }
 
 /**
- * The heap may grow by a fifth before garbage is collected, not by half and more as V8 likes it: a
+ * The heap may grow by half before garbage is collected, not by far more as V8 likes it: a
  * runner is to stay small, and its events are gone as soon as they are delivered.
  */
-const growth = '--heap-growing-percent=20';
+const growth = '--heap-growing-percent=50';
 
 export function addRun(program: Command): void {
   connectionFlags(program.command('run'))

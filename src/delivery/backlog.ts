@@ -87,9 +87,9 @@ export class Backlog {
 
   /** Whether the window may be left to the table, because nothing is to be sent from it for a while. */
   get isCollapsible(): boolean {
-    const { window, unstored } = this.#custody;
+    const { window, unstoredCount } = this.#custody;
     const isBusy = this.#isRefilling || this.#isFetching;
-    return !isBusy && unstored.size === 0 && window.size > probeRows;
+    return !isBusy && unstoredCount === 0 && window.size > probeRows;
   }
 
   /** Leaves all of the window to the table. */

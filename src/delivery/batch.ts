@@ -31,11 +31,12 @@ function batchId(members: readonly Delivery[]): string {
  * nothing but others of the same batch, roughly in the order of the log.
  */
 export function cutBatch(ready: Queue<Delivery>, most: number): Delivery[] {
+  if (most === 1) return takeOne(ready);
   const members: Delivery[] = [];
   const joining: Delivery[] = [];
   const met = new Map<Delivery, number>();
   for (let bytes = 0; members.length < most && bytes < mostBytes;) {
-    while (ready.peek()?.done) ready.shift();
+    dropDone(ready);
     const first = ready.peek()?.body === undefined ? undefined : ready.peek();
     const [joiner] = joining;
     const next = joiner && (!first || isBefore(joiner, first)) ? joining.shift() : first;
@@ -43,7 +44,6 @@ export function cutBatch(ready: Queue<Delivery>, most: number): Delivery[] {
     if (next === first) ready.shift();
     members.push(next);
     bytes += next.bytes;
-    if (most === 1) break;
     for (const follower of next.followers as Delivery[]) {
       const count = (met.get(follower) ?? 0) + 1;
       met.set(follower, count);
@@ -52,6 +52,15 @@ export function cutBatch(ready: Queue<Delivery>, most: number): Delivery[] {
     }
   }
   return members;
+}
+
+function takeOne(ready: Queue<Delivery>): Delivery[] {
+  dropDone(ready);
+  return ready.peek()?.body === undefined ? [] : [ready.shift()!];
+}
+
+function dropDone(ready: Queue<Delivery>): void {
+  while (ready.peek()?.done) ready.shift();
 }
 
 /** What is sent. */

@@ -33,8 +33,7 @@ export class Custody {
   storedBytes: number;
   readonly #context: CustodyContext;
   readonly #onStored: () => void;
-  /** Those of the window that a transaction waits for, oldest first. */
-  readonly #unstored = new Set<Delivery>();
+  #unstoredCount = 0;
   #unstoredBytes = 0;
   #written = 0;
   #committed = 0;
@@ -51,8 +50,13 @@ export class Custody {
     this.#onStored = onStored;
   }
 
-  get unstored(): ReadonlySet<Delivery> {
-    return this.#unstored;
+  /** Those of the window that a transaction waits for, oldest first. */
+  *unstored(): Generator<Delivery, void> {
+    for (const delivery of this.window.open()) if (delivery.isHeld) yield delivery;
+  }
+
+  get unstoredCount(): number {
+    return this.#unstoredCount;
   }
 
   get unstoredBytes(): number {
@@ -81,7 +85,8 @@ export class Custody {
 
   /** Takes an event into the window, whose transaction waits for it. */
   hold(delivery: Delivery): void {
-    this.#unstored.add(delivery);
+    delivery.isHeld = true;
+    this.#unstoredCount++;
     this.#unstoredBytes += footprint(delivery);
     this.window.add(delivery);
   }
@@ -103,7 +108,8 @@ export class Custody {
 
   /** Accepted, or no longer wanted. */
   letGo(deliveries: readonly Delivery[]): void {
-    const leaving = deliveries.filter(({ done }) => !done);
+    const isAny = deliveries.some(({ done }) => done);
+    const leaving = isAny ? deliveries.filter(({ done }) => !done) : deliveries;
     for (const delivery of leaving) delivery.done = true;
     for (const delivery of leaving) {
       this.#close(delivery);
@@ -165,7 +171,11 @@ export class Custody {
 
   /** No transaction waits for the delivery any more. */
   #letPass(delivery: Delivery): void {
-    if (this.#unstored.delete(delivery)) this.#unstoredBytes -= footprint(delivery);
+    if (delivery.isHeld) {
+      delivery.isHeld = false;
+      this.#unstoredCount--;
+      this.#unstoredBytes -= footprint(delivery);
+    }
     delivery.transaction?.release();
     delivery.transaction = undefined;
   }

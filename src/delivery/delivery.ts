@@ -75,6 +75,8 @@ export class Delivery implements Place, LogPlace {
   activeMs: number;
   ordering: Ordering = 'key';
   turn = 0;
+  before: Place | undefined = undefined;
+  behind: Place | undefined = undefined;
   waitsFor = 0;
   followers: readonly Place[] = nobody;
   /** Called once it is stored, beside what else is done then. */
@@ -88,6 +90,8 @@ export class Delivery implements Place, LogPlace {
   batched = false;
   /** A request with it is under way. */
   inFlight = false;
+  /** It is in the window, and its transaction waits for it; kept by Custody. */
+  isHeld = false;
   /** It is in the window of its subscription; kept by Window. */
   isOpen = false;
   /** Bytes of memory that are reckoned for it. */

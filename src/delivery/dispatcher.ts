@@ -1,5 +1,4 @@
 /** The endpoints of all subscriptions, and the memory that they share. */
-import { setTimeout } from 'node:timers/promises';
 import type { Subscription } from '../subscriptions/subscription.js';
 import type { Delivery } from './delivery.js';
 import { Endpoint, type EndpointContext, type EndpointStatus } from './endpoint.js';
@@ -7,7 +6,7 @@ import { Endpoint, type EndpointContext, type EndpointStatus } from './endpoint.
 const tickMs = 500;
 /** The share of its time for which the event loop is at work, above which the runner is busy. */
 const busyShare = 0.5;
-/** How often is looked whether there is room. */
+/** How long is waited at most before it is looked again whether there is room. */
 const waitMs = 5;
 
 /** What there is to know of a subscription, whatever the place in the log. */
@@ -26,7 +25,9 @@ export class Dispatcher {
   #waiting: Map<number, number>;
   /** Endpoints that have so much to do that the log waits for them a moment. */
   readonly #awaited = new Set<Endpoint>();
-  #changed: (() => void) | undefined;
+  /** What is waited for, and who waits for it. */
+  #isAwaited: (() => boolean) | undefined;
+  #wake: (() => void) | undefined;
   readonly #timer: NodeJS.Timeout;
   #utilization = performance.eventLoopUtilization();
   #isBusy = true;
@@ -36,7 +37,9 @@ export class Dispatcher {
     this.#waiting = waiting;
     this.#context = {
       ...context,
-      changed: () => this.#changed?.(),
+      changed: () => {
+        if (this.#isAwaited?.()) this.#wake?.();
+      },
       isBusy: () => this.#isBusy,
     };
     this.#timer = setInterval(() => {
@@ -67,7 +70,7 @@ export class Dispatcher {
   get isFull(): boolean {
     if (this.#context.memory.isFull) return true;
     for (const endpoint of this.#awaited) {
-      if (endpoint.isWorthWaitingFor) return true;
+      if (endpoint.isWorthWaitingFor('before')) return true;
       this.#awaited.delete(endpoint);
     }
     return false;
@@ -87,7 +90,7 @@ export class Dispatcher {
   deliver(subscription: Subscription, delivery: Delivery): void {
     const endpoint = this.#endpoint(subscription);
     endpoint.deliver(delivery);
-    if (endpoint.isWorthWaitingFor) this.#awaited.add(endpoint);
+    if (endpoint.isWorthWaitingFor('now')) this.#awaited.add(endpoint);
   }
 
   /**
@@ -124,21 +127,28 @@ export class Dispatcher {
 
   /** Resolves when there is room for more events, or when the signal fires. */
   async room(signal: AbortSignal): Promise<void> {
-    while (this.isFull && !signal.aborted) {
-      await setTimeout(waitMs, undefined, { signal }).catch(() => undefined);
-    }
+    const isRoom = () => !this.isFull;
+    while (!isRoom() && !signal.aborted) await this.#until(isRoom);
   }
 
   /** Begins nothing more, and resolves when nothing is under way. */
   async drain(signal: AbortSignal): Promise<void> {
     this.stop();
     const isIdle = () => [...this.#endpoints.values()].every(({ inFlight }) => inFlight === 0);
-    while (!isIdle() && !signal.aborted) {
-      await new Promise<void>((resolve) => {
-        this.#changed = resolve;
-        signal.addEventListener('abort', () => resolve(), { once: true });
-      });
-    }
+    while (!isIdle() && !signal.aborted) await this.#until(isIdle);
+  }
+
+  /** Resolves when it is so after a request has been answered, and in any case soon. */
+  #until(condition: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      this.#isAwaited = condition;
+      this.#wake = () => {
+        clearTimeout(timer);
+        this.#isAwaited = this.#wake = undefined;
+        resolve();
+      };
+      const timer = setTimeout(this.#wake, waitMs);
+    });
   }
 
   /** Begins nothing more. */

@@ -81,7 +81,7 @@ export class Endpoint {
       state: this.#state,
       delivered,
       dropped: this.#quota.dropped,
-      inMemory: this.#custody.unstored.size + this.#quota.held,
+      inMemory: this.#custody.unstoredCount + this.#quota.held,
       lastSuccessAt,
       lastFailure,
       nextAttemptAt: pauseMs === undefined ? undefined : new Date(Date.now() + pauseMs),
@@ -102,11 +102,15 @@ export class Endpoint {
     return this.#quota.isHolding;
   }
 
-  /** Whether waiting a moment for the endpoint is better than storing what comes next. */
-  get isWorthWaitingFor(): boolean {
+  /**
+   * Whether waiting a moment for the endpoint is better than storing what comes next; where the log waits
+   * already, it waits until there is room for several.
+   */
+  isWorthWaitingFor(since: 'now' | 'before'): boolean {
+    const share = since === 'now' ? 1 : 0.5;
     const isOver =
-      this.#custody.unstoredBytes > this.#share ||
-      (this.#context.isBusy() && this.#window.size > busyWindow);
+      this.#custody.unstoredBytes > this.#share * share ||
+      (this.#context.isBusy() && this.#window.size > busyWindow * share);
     return isOver && !this.#backlog.hasTail && this.#isQuick;
   }
 
@@ -187,14 +191,14 @@ export class Endpoint {
   get #state(): EndpointStatus['state'] {
     if (!this.#subscription.enabled) return 'paused';
     if (this.#sender.problem) return 'invalid';
-    const hasRows = this.#window.size > this.#custody.unstored.size;
+    const hasRows = this.#window.size > this.#custody.unstoredCount;
     if (this.#backlog.hasTail || this.#window.parked > 0 || hasRows) return 'spilling';
     return this.#sender.isUp ? 'healthy' : 'retrying';
   }
 
   /** Whether it has accepted so far what came, and not long ago. */
   get #isQuick(): boolean {
-    const [oldest] = this.#custody.unstored;
+    const oldest = this.#window.oldestHeld;
     const mostMs = this.#context.isBusy() ? busyQuickMs : quickMs;
     const isRecent = !!oldest && performance.now() - oldest.since < mostMs;
     return isRecent && this.#sender.isUp && this.#subscription.enabled;
@@ -242,7 +246,7 @@ export class Endpoint {
 
   #storeOverdue(): void {
     const now = performance.now();
-    for (const delivery of this.#custody.unstored) {
+    for (const delivery of [...this.#custody.unstored()]) {
       const isOverdue = now - delivery.since > (delivery.isLate ? lateHoldMs : holdMs);
       if (!isOverdue && this.#subscription.enabled) break;
       if (this.#custody.isDeleted && !delivery.inFlight) this.#custody.letGo([delivery]);

@@ -127,8 +127,9 @@ class Exchange implements Dispatcher.DispatchHandler {
     headers: Record<string, string | string[] | undefined>,
   ): void {
     if (status < 200) return;
-    const [retryAfter] = [headers['retry-after']].flat();
-    this.#answer = { status, ...(retryAfter !== undefined && { retryAfter }) };
+    const given = headers['retry-after'];
+    const retryAfter = typeof given === 'object' ? given[0] : given;
+    this.#answer = retryAfter === undefined ? { status } : { status, retryAfter };
   }
 
   onResponseEnd(): void {

@@ -19,6 +19,9 @@ export interface Place {
   readonly barrier: boolean;
   /** Counts those that were added; kept by Lanes, like the following. */
   turn: number;
+  /** Its neighbours among all that is not done. */
+  before: Place | undefined;
+  behind: Place | undefined;
   /** How many earlier deliveries this one waits for. */
   waitsFor: number;
   /** The later deliveries that wait for this one. */
@@ -29,8 +32,9 @@ export interface Place {
 export const nobody: readonly never[] = [];
 
 export class Lanes<P extends Place> {
-  /** All that is not done, in the order in which it was added. */
-  readonly #open = new Set<P>();
+  /** All that is not done, in the order in which it was added: the ends of a linked list. */
+  #first: P | undefined;
+  #newest: P | undefined;
   /** The last delivery of each key that is not done. */
   readonly #last = new Map<number, P>();
   /** The last barrier of each table that is not done. */
@@ -39,9 +43,14 @@ export class Lanes<P extends Place> {
   #strict: P | undefined;
   #added = 0;
 
+  /** Of all that is not done, what was added first. */
+  get first(): P | undefined {
+    return this.#first;
+  }
+
   /** All that is not done, in the order in which it was added. */
-  get open(): Iterable<P> {
-    return this.#open;
+  *open(): Generator<P, void> {
+    for (let place = this.#first; place; place = place.behind as P | undefined) yield place;
   }
 
   /** Adds a delivery behind all earlier ones. True when it may run now. */
@@ -54,7 +63,7 @@ export class Lanes<P extends Place> {
       place.waitsFor++;
     });
     place.turn = ++this.#added;
-    this.#open.add(place);
+    this.#enter(place);
     if (place.ordering === 'strict') this.#strict = place;
     if (place.ordering === 'key') {
       if (place.barrier) for (const table of place.tables) this.#barriers.set(table, place);
@@ -72,7 +81,7 @@ export class Lanes<P extends Place> {
 
   /** A delivery is done. Returns those that may run now. */
   done(place: P): readonly P[] {
-    this.#open.delete(place);
+    this.#leave(place);
     if (this.#strict === place) this.#strict = undefined;
     if (place.ordering === 'key') {
       if (place.barrier) {
@@ -117,6 +126,23 @@ export class Lanes<P extends Place> {
   ): void {
     const since = barrier?.turn ?? 0;
     if (since === this.#added) return;
-    for (const earlier of this.#open) if (earlier.turn > since && isMeant(earlier)) visit(earlier);
+    for (const earlier of this.open()) if (earlier.turn > since && isMeant(earlier)) visit(earlier);
+  }
+
+  #enter(place: P): void {
+    place.before = this.#newest;
+    place.behind = undefined;
+    if (this.#newest) this.#newest.behind = place;
+    else this.#first = place;
+    this.#newest = place;
+  }
+
+  #leave(place: P): void {
+    const [before, behind] = [place.before as P | undefined, place.behind as P | undefined];
+    if (before) before.behind = behind;
+    else this.#first = behind;
+    if (behind) behind.before = before;
+    else this.#newest = before;
+    place.before = place.behind = undefined;
   }
 }

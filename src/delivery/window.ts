@@ -44,6 +44,18 @@ export class Window {
     return this.#isUnparkDue;
   }
 
+  /** The first delivery whose transaction waits for it. */
+  get oldestHeld(): Delivery | undefined {
+    let delivery = this.#lanes.first;
+    while (delivery && !delivery.isHeld) delivery = delivery.behind as Delivery | undefined;
+    return delivery;
+  }
+
+  /** All that is not done, in the order of the log. */
+  *open(): Generator<Delivery, void> {
+    for (const delivery of this.#lanes.open()) if (delivery.isOpen) yield delivery;
+  }
+
   has(delivery: Delivery): boolean {
     return delivery.isOpen;
   }
@@ -124,7 +136,7 @@ export class Window {
     if (this.#size === 0 && this.#parked.size > 0) this.#isUnparkDue = true;
     if (this.#stuck <= mostStuck) return [];
     // One that waits for several was taken for free when the first of them was done.
-    const open = this.#open();
+    const open = [...this.open()];
     for (const delivery of open) if (delivery.stuck) this.#spread(delivery, true);
     const waiting = open.filter(
       ({ stuck, waitsFor, batched }) => stuck && waitsFor > 0 && !batched,
@@ -142,18 +154,13 @@ export class Window {
 
   /** Forgets everything, and returns it. */
   clear(): Delivery[] {
-    const all = this.#open();
+    const all = [...this.open()];
     for (const delivery of all) this.#close(delivery);
     this.#lanes = new Lanes();
     this.ready = new Queue();
     this.unpark();
     this.#stuck = 0;
     return all;
-  }
-
-  /** All that is not done, in the order of the log. */
-  #open(): Delivery[] {
-    return [...this.#lanes.open].filter(({ isOpen }) => isOpen);
   }
 
   #close(delivery: Delivery): void {

@@ -26,6 +26,7 @@ export interface StreamOptions {
 interface CopyConnection {
   readonly stream: { pause(): void; resume(): void; destroy(): void };
   on(event: 'copyData', listener: (message: { chunk: Buffer }) => void): void;
+  removeAllListeners(event: 'copyData'): void;
   once(event: 'replicationStart', listener: () => void): void;
   sendCopyFromChunk(chunk: Buffer): void;
   endCopyFrom(): void;
@@ -74,6 +75,8 @@ export class Stream {
 
   async start(): Promise<void> {
     this.#client.on('error', (error) => this.#end(error));
+    // `pg` listens, too, to no use, and each message would cost a copy of the list.
+    this.#wire.removeAllListeners('copyData');
     this.#wire.on('copyData', ({ chunk }) => this.#receive(chunk));
     const { slot, publications, startLsn } = this.#options;
     const names = publications.map((name) => `"${name}"`).join(',');

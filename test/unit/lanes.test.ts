@@ -15,6 +15,8 @@ class Delivery implements Place {
   readonly keys: readonly number[];
   readonly barrier: boolean;
   turn = 0;
+  before: Place | undefined;
+  behind: Place | undefined;
   waitsFor = 0;
   followers: readonly Place[] = [];
 
