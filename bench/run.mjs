@@ -9,7 +9,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { markdown, print } from './report.mjs';
 
-const all = ['drain', 'webhook', 'latency', 'memory'];
+const all = ['drain', 'webhook', 'latency', 'many', 'ddl', 'memory'];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -56,7 +56,7 @@ export async function startStage(setUp) {
       await receiver.set(settings);
       return withRunner(async ({ streamingAt }) => {
         const stats = await receiver.stats(events);
-        return { ...stats, ms: stats.last - streamingAt };
+        return { ...stats, streamingAt, ms: stats.last - streamingAt };
       });
     },
 
