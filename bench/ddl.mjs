@@ -2,7 +2,7 @@
  * What does the schema log cost? Milliseconds and bytes of log of an ALTER TABLE, where the schema has
  * so many tables of 20 columns, against the same statement in a session with pgstream.skip_log.
  *
- *   npm run bench:ddl [-- --rounds 20]
+ *   npm run bench:ddl [-- --rounds 10]
  */
 import { figure, ratio, rounds } from './figures.mjs';
 import { startDatabase, startRunner } from './harness.mjs';
@@ -10,8 +10,8 @@ import { startDatabase, startRunner } from './harness.mjs';
 export const title = 'ddl';
 export const about =
   'Milliseconds and kilobytes of log that one `alter table … rename column` takes, where the schema has so many tables of 20 columns, against the same with `pgstream.skip_log`. No runner is running.';
-export const full = { tables: [1, 100, 1000, 5000], rounds: 20 };
-export const quick = { tables: [1, 100, 1000], rounds: 20 };
+export const full = { tables: [1, 100, 1000, 5000], rounds: 10 };
+export const quick = { tables: [1, 100, 1000], rounds: 5 };
 
 export async function measure({ tables, rounds: count }) {
   const lines = [];

@@ -53,5 +53,11 @@ function section({ title, about, options, columns, lines, notes = [] }) {
 
 const describe = (options) =>
   Object.entries(options)
-    .map(([name, value]) => `${value.toLocaleString('en')} ${name}`)
+    .map(
+      ([name, value]) =>
+        `${[value]
+          .flat()
+          .map((each) => each.toLocaleString('en'))
+          .join('/')} ${name}`,
+    )
     .join(', ');
