@@ -55,6 +55,7 @@ export async function startRunner(database, ...flags) {
     },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
+  endWithUs(runner);
   const streamingAt = await whenItSays(runner, /"streaming"/);
   return {
     streamingAt,
@@ -94,6 +95,7 @@ export async function startRecvlogical(database, slot, { publication, file, endA
   for (const option of options) args.push('--option', option);
   if (endAt) args.push('--endpos', endAt);
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  endWithUs(child);
   const ended = once(child, 'exit').then(now);
   const streamingAt = await whenItSays(child, /streaming initiated/);
   return {
@@ -105,6 +107,13 @@ export async function startRecvlogical(database, slot, { publication, file, endA
       await ended;
     },
   };
+}
+
+/** Also when we are interrupted. */
+function endWithUs(child) {
+  const kill = () => child.kill();
+  process.once('exit', kill);
+  child.once('exit', () => process.off('exit', kill));
 }
 
 /** The time at which a process prints the text to its standard error; what is amiss is passed on. */

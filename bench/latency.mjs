@@ -12,14 +12,14 @@
  */
 import { arrivalRate } from './bare.mjs';
 import { figure, quantiles, ratio, rounds } from './figures.mjs';
-import { startRecvlogical } from './harness.mjs';
+import { startRecvlogical, until } from './harness.mjs';
 import { secret, startStage } from './stage.mjs';
 
 export const title = 'latency';
 export const about =
   'Milliseconds from just before a commit of one row to the receipt of its event, one request an event, signed, against the arrival of such a commit at a client of `pg_recvlogical`. The highest rate is half of what the runner keeps up with.';
 export const full = { seconds: 10, rounds: 3 };
-export const quick = { seconds: 2, rounds: 3 };
+export const quick = { seconds: 1.5, rounds: 3 };
 
 const slot = 'bench_plain';
 
@@ -97,7 +97,11 @@ async function readPlain(database, rows, write) {
   await write();
   await all;
   await reader.stop();
-  await sql`select pg_drop_replication_slot(${slot})`;
+  await until(async () => {
+    const dropped = await sql`select pg_drop_replication_slot(slot_name)
+      from pg_replication_slots where slot_name = ${slot} and not active`;
+    return dropped.length > 0;
+  });
   return quantiles(samples);
 }
 

@@ -11,6 +11,8 @@ import { markdown, print } from './report.mjs';
 
 const all = ['drain', 'webhook', 'latency', 'many', 'outage', 'ddl', 'memory'];
 
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
+
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
