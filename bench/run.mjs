@@ -29,7 +29,8 @@ const results = [];
 for (const name of positionals.length > 0 ? positionals : all) {
   const measurement = await import(`./${name}.mjs`);
   const isQuick = quick ?? positionals.length === 0;
-  const options = { ...(isQuick ? measurement.quick : measurement.full), ...settings };
+  const options = { ...(isQuick ? measurement.quick : measurement.full) };
+  for (const option of Object.keys(options)) options[option] = settings[option] ?? options[option];
   const start = performance.now();
   const result = { ...measurement, options, ...(await measurement.measure(options)) };
   result.seconds = (performance.now() - start) / 1000;
