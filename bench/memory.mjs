@@ -1,72 +1,83 @@
-// How much memory does the runner take where there is much of something?
-//   npm run bench:memory [-- transaction hanging subscriptions row]
-import { setTimeout as sleep } from 'node:timers/promises';
-import { megabytes, startDatabase, startReceiver, startRunner, until } from './harness.mjs';
+/**
+ * How much memory does the runner take where there is much of something? The most that was ever
+ * resident, against a runner that has had nothing to do.
+ *
+ *   npm run bench:memory [-- --rows 1000000 --rounds 1]
+ */
+import { median, megabytes, ratio, rounds } from './figures.mjs';
+import { until } from './harness.mjs';
+import { startStage } from './stage.mjs';
 
+export const title = 'memory';
+export const about =
+  'Peak RSS of a runner in megabytes, against one that has had nothing to do: one transaction to an endpoint that answers, in batches of 100; the same to one that never answers, one request an event; 10,000 subscriptions to one table; rows of 100 MB between small ones.';
+export const full = { rows: 1_000_000, rounds: 1 };
+export const quick = { rows: 100_000, rounds: 1 };
+
+const subscribe = (sql, url, settings = {}) =>
+  sql`insert into pgstream.webhook_subscriptions ${sql({ url, table_name: 't', ...settings })}`;
+
+const insert = (sql, rows) =>
+  sql`insert into t select n, 'note ' || n from generate_series(1, ${rows}::integer) n`;
+
+/** What is set up while the runner runs, and what it then has to do from its start on. */
 const cases = {
-  /** A transaction of a million rows to an endpoint that answers. */
-  async transaction({ sql, url, received }) {
-    await sql`create table t (id integer primary key, note text)`;
-    await sql`insert into pgstream.webhook_subscriptions (url, table_name, batch_size)
-      values (${url}, 't', 100)`;
-    await sql`insert into t select n, 'note ' || n from generate_series(1, 1000000) n`;
-    await until(() => received.events >= 1_000_000);
+  'one large transaction': {
+    setUp: (sql, url) => subscribe(sql, `${url}/up`, { batch_size: 100 }),
+    write: insert,
+    work: ({ receiver }, rows) => receiver.stats(rows),
   },
-
-  /** The same to an endpoint that never answers. */
-  async hanging({ sql, url, received, database }) {
-    received.answers = false;
-    await sql`create table t (id integer primary key, note text)`;
-    await sql`insert into pgstream.webhook_subscriptions (url, table_name) values (${url}, 't')`;
-    await sql`insert into t select n, 'note ' || n from generate_series(1, 1000000) n`;
-    await until(async () => {
-      const [{ count }] = await sql`select count(*) from pgstream.webhook_deliveries`;
-      return count === '1000000';
-    });
-    await until(async () => Number((await database.slot()).lag) < 1e6);
+  'an endpoint that never answers': {
+    setUp: (sql, url) => subscribe(sql, `${url}/down`),
+    write: insert,
+    work: async ({ receiver, sql }, rows) => {
+      await receiver.set({ status: 0 });
+      await until(async () => {
+        const [{ count }] = await sql`select count(*)::integer from pgstream.webhook_deliveries`;
+        return count === rows;
+      });
+    },
   },
-
-  /** Ten thousand subscriptions, each of which gets some events. */
-  async subscriptions({ sql, url, received }) {
-    await sql`create table t (id integer primary key, note text)`;
-    await sql`insert into pgstream.webhook_subscriptions (url, table_name)
-      select ${url} || '/' || n, 't' from generate_series(1, 10000) n`;
-    for (let round = 1; round <= 5; round++) {
-      await sql`insert into t values (${round}, 'note')`;
-      await until(() => received.events === round * 10_000);
-    }
+  '10,000 subscriptions': {
+    setUp: (sql, url) => sql`
+      insert into pgstream.webhook_subscriptions (url, table_name)
+      select ${`${url}/up/`} || n, 't' from generate_series(1, 10000) n`,
+    write: (sql) => insert(sql, 5),
+    work: ({ receiver }) => receiver.stats(50_000),
   },
-
-  /** Rows of 100 MB between small ones. */
-  async row({ sql, url, received }) {
-    await sql`create table t (id integer primary key, note text)`;
-    await sql`insert into pgstream.webhook_subscriptions (url, table_name, timeout)
-      values (${url}, 't', '1 min')`;
-    for (let id = 1; id <= 6; id += 2) {
-      await sql`insert into t values (${id}, repeat('x', 100000000)), (${id + 1}, 'small')`;
-      await until(() => received.events === id + 1);
-    }
+  'rows of 100 MB': {
+    setUp: (sql, url) => subscribe(sql, `${url}/up`, { timeout: '1 min' }),
+    write: async (sql) => {
+      for (let id = 1; id <= 4; id += 2) {
+        await sql`insert into t values (${id}, repeat('x', 100000000)), (${id + 1}, 'small')`;
+      }
+    },
+    work: ({ receiver }) => receiver.stats(4),
   },
 };
 
-const asked = process.argv.slice(2).filter((name) => name in cases);
-for (const name of asked.length > 0 ? asked : Object.keys(cases)) {
-  const received = { events: 0, answers: true };
-  const database = await startDatabase();
-  const receiver = await startReceiver((_, body) => {
-    received.events += body[0] === 0x5b ? JSON.parse(body).length : 1;
-    return received.answers ? 204 : undefined;
+export async function measure({ rows, rounds: count }) {
+  const sides = { idle: () => peak({ setUp: () => undefined, work: () => undefined }) };
+  for (const [name, each] of Object.entries(cases)) sides[name] = () => peak(each, rows);
+  const results = await rounds(count, sides);
+  return {
+    columns: ['case', 'peak RSS', 'ratio to idle'],
+    lines: Object.entries(results).map(([name, all]) => [
+      name,
+      megabytes(median(all)),
+      ratio(all, results.idle),
+    ]),
+  };
+}
+
+async function peak({ setUp, write, work }, rows) {
+  const stage = await startStage(async (sql, url) => {
+    await sql`create table t (id integer primary key, note text)`;
+    await setUp(sql, url);
   });
-  const runner = await startRunner(database);
-  const start = performance.now();
-  const note = await cases[name]({ ...database, database, url: receiver.url, received });
-  const seconds = (performance.now() - start) / 1000;
-  await sleep(500);
-  console.log(
-    `${name}: peak ${megabytes(runner.peakMemory())} resident, ${seconds.toFixed(1)} s`,
-    note ?? '',
-  );
-  receiver.stop();
-  await runner.stop();
-  await database.stop();
+  if (write) await stage.write((sql) => write(sql, rows));
+  await stage.receiver.set();
+  const { peak: bytes } = await stage.withRunner(() => work(stage, rows));
+  await stage.stop();
+  return bytes;
 }

@@ -1,176 +1,184 @@
-// One endpoint of ten is dead: what do the others, and the slot, notice of it?
-//   npm run bench:outage [-- --rate 2000 --seconds 15 --rounds 3]
-// Ten tables, each with a subscription of its own. Rounds with all endpoints up alternate with rounds
-// in which one refuses; latency is from before the commit to the receipt, of the nine others.
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import http from 'node:http';
-import path from 'node:path';
+/**
+ * What does a dead endpoint cost?
+ *
+ *   npm run bench:outage [-- --rows 100000 --seconds 10 --rounds 3]
+ *
+ * Into the table and out of it: events a second that are stored while the endpoint refuses, against an
+ * insert of the same rows within the server; and that are delivered once it accepts, against a bare
+ * loop that posts the bytes of such a request.
+ *
+ * One of ten: ten tables with an endpoint each, one of which refuses, against the same with all up.
+ * The throughput of the nine others, from log written beforehand, and their latency at 1,000 commits a
+ * second, from just before the commit to the receipt.
+ */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
-import postgres from 'postgres';
-import { startPostgres } from '../dist/embedded/start.js';
+import { arrivalRate, postBare } from './bare.mjs';
+import { figure, quantiles, ratio, rounds } from './figures.mjs';
+import { now } from './harness.mjs';
+import { secret, startStage } from './stage.mjs';
 
-const { values } = parseArgs({
-  options: {
-    rate: { type: 'string', default: '2000' },
-    seconds: { type: 'string', default: '15' },
-    rounds: { type: 'string', default: '3' },
-  },
-});
-const [rate, seconds, rounds] = [values.rate, values.seconds, values.rounds].map(Number);
-const endpoints = 10;
-const writers = 8;
+export const title = 'outage';
+export const about =
+  'Events a second into pgstream.webhook_deliveries while the endpoint refuses, against an insert of the same rows within the server, and out of it once it accepts, against a bare loop that posts the same bytes, in requests of one event and of a hundred. Then ten endpoints, of which one refuses, against all ten up: events a second of the nine others, and their latency at 1,000 commits a second, where a ratio above 1 is what the dead one costs.';
+export const full = { rows: 100_000, seconds: 10, rounds: 3 };
+export const quick = { rows: 15_000, seconds: 1, rounds: 2 };
 
-const server = await startPostgres();
-const sql = postgres(server.url, { max: writers + 2, onnotice: () => undefined });
-const latencies = { up: [], down: [] };
-let phase = 'warm';
-let isDead = false;
-/** Per table and row: the versions in the order of their first arrival. */
-const arrived = new Map();
+export async function measure({ rows, seconds, rounds: count }) {
+  const lines = [
+    ...(await measureBacklog(rows, 1, count)),
+    ...(await measureBacklog(rows, 100, count)),
+    ...(await measureOneOfTen(rows, seconds, count)),
+  ];
+  return { columns: ['what', 'pgstream', 'limit', 'ratio'], lines };
+}
 
-const receiver = http.createServer((request, response) => {
-  const chunks = [];
-  request.on('data', (chunk) => chunks.push(chunk));
-  request.on('end', () => {
-    const table = Number(request.url.slice(1));
-    if (table === 0 && isDead) {
-      response.writeHead(503).end();
-      return;
-    }
-    const { columns } = JSON.parse(Buffer.concat(chunks)).Data;
-    const [id, version, sentAt] = columns.map(({ value }) => value);
-    if (table > 0 && phase in latencies) {
-      latencies[phase].push(performance.now() - Number(sentAt));
-    }
-    const key = `${table}/${id}`;
-    const before = arrived.get(key) ?? { version: 0, disorder: 0, repeats: 0 };
-    if (version === before.version + 1) before.version = version;
-    else if (version <= before.version) before.repeats++;
-    else before.disorder++;
-    arrived.set(key, before);
-    response.writeHead(204).end();
+async function measureBacklog(rows, batchSize, count) {
+  const stage = await startStage(async (sql, url) => {
+    await sql`create table t (id integer generated always as identity primary key, name text)`;
+    await sql`insert into pgstream.webhook_subscriptions (url, table_name, batch_size, secret)
+      values (${`${url}/down`}, 't', ${batchSize}, ${secret})`;
   });
-});
-receiver.listen(0, '127.0.0.1');
-await once(receiver, 'listening');
-const url = `http://127.0.0.1:${receiver.address().port}`;
-
-const runner = spawn(
-  process.execPath,
-  [path.join(import.meta.dirname, '../dist/cli.js'), 'run', '--init', '--log-level', 'warn'],
-  {
-    env: {
-      ...process.env,
-      PGSTREAM_POSTGRES_LISTENER_URL: server.url,
-      PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_ADDRESS: '127.0.0.1:0',
+  const { sql, receiver } = stage;
+  const insert = (many) => (connection) => connection`
+    insert into t (name) select 'name ' || n from generate_series(1, ${many}::integer) n`;
+  const request = await stage.capture(insert(batchSize));
+  const { ours, limit } = await rounds(
+    count,
+    {
+      ours: () =>
+        stage.withRunner(async () => {
+          const stored = await storing(sql, rows);
+          const copied = (rows / (await copyWaiting(sql))) * 1000;
+          await receiver.set({ status: 204 });
+          await sql`select pgstream.replay(subscription => id) from pgstream.webhook_subscriptions`;
+          const delivered = arrivalRate(await receiver.stats(rows));
+          return { stored, copied, delivered };
+        }),
+      limit: async () =>
+        arrivalRate(
+          await postBare(receiver, request, { requests: rows / batchSize, connections: 32 }),
+        ),
     },
-    stdio: ['ignore', 'ignore', 'inherit'],
-  },
-);
-try {
-  await until(async () => (await slot())?.active);
-  for (let i = 0; i < endpoints; i++) {
-    await sql.unsafe(
-      `create table t${i} (id integer primary key, version integer, sent_at float8)`,
-    );
-    await sql`insert into pgstream.webhook_subscriptions (url, schema_name, table_name)
-      values (${`${url}/${i}`}, 'public', ${`t${i}`})`;
-  }
+    async () => {
+      await receiver.set({ status: 503 });
+      await stage.write(insert(rows));
+    },
+  );
+  await stage.stop();
+  const [stored, copied, delivered] = ['stored', 'copied', 'delivered'].map((key) =>
+    ours.map((each) => each[key]),
+  );
+  const into = ['into the table', figure(stored), figure(copied), ratio(stored, copied)];
+  const out = [
+    `out of it, ${batchSize} a request`,
+    figure(delivered),
+    figure(limit),
+    ratio(delivered, limit),
+  ];
+  return batchSize === 1 ? [into, out] : [out];
+}
 
-  const written = new Map();
-  let isWriting = true;
-  const write = async (writer) => {
-    const everyMs = (1000 / rate) * writers;
-    for (let due = performance.now(), n = 0; isWriting; due += everyMs, n++) {
-      const wait = due - performance.now();
-      if (wait > 0) await sleep(wait);
-      const table = n % endpoints;
-      const id = writer * 1000 + (n % 50);
-      const key = `${table}/${id}`;
-      const version = (written.get(key) ?? 0) + 1;
-      written.set(key, version);
+/** Rows a second, from the first that are seen to all of them. */
+async function storing(sql, rows) {
+  let first;
+  for (;;) {
+    const seen = { rows: await waiting(sql), at: now() };
+    if (seen.rows > 0) first ??= seen;
+    if (seen.rows === rows) return ((rows - first.rows) / (seen.at - first.at)) * 1000;
+    await sleep(20);
+  }
+}
+
+async function waiting(sql) {
+  const [{ count }] = await sql`select count(*)::integer from pgstream.webhook_deliveries`;
+  return count;
+}
+
+/** Milliseconds that the server takes to insert what waits into a table like that. */
+async function copyWaiting(sql) {
+  await sql`create table bench_copy (like pgstream.webhook_deliveries including all)`;
+  const start = performance.now();
+  await sql`insert into bench_copy select * from pgstream.webhook_deliveries`;
+  const ms = performance.now() - start;
+  await sql`drop table bench_copy`;
+  return ms;
+}
+
+async function measureOneOfTen(rows, seconds, count) {
+  const stage = await startStage(async (sql, url) => {
+    for (let i = 0; i < 10; i++) {
       await sql.unsafe(
-        `insert into t${table} values ($1, $2, $3) on conflict (id) do update
-         set version = excluded.version, sent_at = excluded.sent_at`,
-        [id, version, performance.now()],
+        `create table t${i} (id integer generated always as identity primary key, sent bigint)`,
       );
+      await sql`insert into pgstream.webhook_subscriptions (url, table_name, secret)
+        values (${`${url}${i === 0 ? '/down' : '/up'}`}, ${`t${i}`}, ${secret})`;
     }
+    await sql.unsafe(writer);
+  });
+  const { sql, receiver } = stage;
+  /** How many events arrive. */
+  const arriving = (status, written) => (status === 204 ? written : (written * 9) / 10);
+  const write = (rate, written) => (connection) =>
+    connection`call bench_write(${rate}::float8, ${written}::integer)`;
+  const recover = async () => {
+    await receiver.set({ status: 204 });
+    await sql`select pgstream.replay(subscription => id) from pgstream.webhook_subscriptions`;
+    await sql`select pgstream.wait_delivered(timeout => '1 min')`;
   };
-  const writing = Array.from({ length: writers }, (_, writer) => write(writer));
 
-  let worstLag = 0;
-  let isSampling = true;
-  const sampling = (async () => {
-    for (; isSampling; await sleep(250)) {
-      worstLag = Math.max(worstLag, Number((await slot()).lag));
-    }
-  })();
+  const throughput = (status) => async () => {
+    await receiver.set({ status });
+    await stage.write(write(1e9, rows));
+    return stage.withRunner(async ({ streamingAt }) => {
+      const { last } = await receiver.stats(arriving(status, rows));
+      await recover();
+      return { perSecond: (rows * 0.9) / ((last - streamingAt) / 1000) };
+    });
+  };
+  const latency = (status) => async () => {
+    await receiver.set({ status });
+    await write(1000, 1000)(sql); // so that the endpoint is known to be dead
+    await receiver.set({ record: 1 });
+    await write(1000, seconds * 1000)(sql);
+    await receiver.stats(arriving(status, seconds * 1000));
+    const figures = quantiles(await receiver.latencies());
+    await recover();
+    return figures;
+  };
 
-  await sleep(5_000);
-  const ratios = [];
-  for (let round = 1; round <= rounds; round++) {
-    for (const name of ['up', 'down']) {
-      latencies[name] = [];
-      isDead = name === 'down';
-      await sleep(1_000);
-      phase = name;
-      await sleep(seconds * 1_000);
-      phase = 'between';
-    }
-    isDead = false;
-    const [up, down] = [latencies.up, latencies.down].map(quantiles);
-    ratios.push({ p50: down.p50 / up.p50, p99: down.p99 / up.p99 });
-    console.log(`round ${round}  all up: ${show(up)}  one dead: ${show(down)}`);
-    await sleep(5_000);
-  }
-  isWriting = false;
-  await Promise.all(writing);
-  const total = [...written.values()].reduce((sum, n) => sum + n, 0);
-  await until(() => [...written].every(([key, version]) => arrived.get(key)?.version === version));
-  isSampling = false;
-  await sampling;
-  const all = [...arrived.values()];
-  const sum = (of) => all.reduce((count, each) => count + of(each), 0);
-  console.log(
-    `changes ${total}, out of order ${sum((e) => e.disorder)}, repeated ${sum((e) => e.repeats)}`,
-  );
-  console.log(
-    `latency of the others, one dead / all up: p50 ${spread(ratios.map((r) => r.p50))}, p99 ${spread(ratios.map((r) => r.p99))}`,
-  );
-  console.log(`worst lag of the slot: ${(worstLag / 1e6).toFixed(1)} MB`);
-} finally {
-  runner.kill('SIGTERM');
-  await once(runner, 'exit');
-  receiver.close();
-  receiver.closeAllConnections();
-  await sql.end({ timeout: 1 });
-  await server.stop('immediate');
+  const raced = await rounds(count, { dead: throughput(503), up: throughput(204) });
+  const late = await stage.withRunner(async () => {
+    await write(1000, 2000)(sql); // to warm up
+    await recover();
+    return rounds(count, { dead: latency(503), up: latency(204) });
+  });
+  await stage.stop();
+  const line = (what, key, results, digits) => {
+    const [dead, up] = [results.dead, results.up].map((all) => all.map((each) => each[key]));
+    return [what, figure(dead, digits), figure(up, digits), ratio(dead, up)];
+  };
+  return [
+    line('nine beside a dead one', 'perSecond', raced, 0),
+    line('their p50, ms', 'p50', late, 1),
+    line('their p99, ms', 'p99', late, 1),
+  ];
 }
 
-async function slot() {
-  const [row] = await sql`
-    select active, pg_current_wal_lsn() - confirmed_flush_lsn as lag from pg_replication_slots`;
-  return row;
-}
-
-async function until(condition) {
-  while (!(await condition())) await sleep(50);
-}
-
-function quantiles(samples) {
-  const sorted = [...samples].sort((a, b) => a - b);
-  const at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
-  return { count: sorted.length, p50: at(0.5), p99: at(0.99) };
-}
-
-function show({ count, p50, p99 }) {
-  return `${count} events, p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms`;
-}
-
-function spread(numbers) {
-  const sorted = [...numbers].sort((a, b) => a - b);
-  const middle = sorted[Math.floor(sorted.length / 2)];
-  return `${middle.toFixed(2)} (${sorted[0].toFixed(2)} to ${sorted.at(-1).toFixed(2)})`;
-}
+/** Commits rows one by one, into each table in turn, when they are due. */
+const writer = `
+  create procedure bench_write(rate float8, rows integer) language plpgsql as $$
+  declare
+    v_start constant timestamptz := clock_timestamp();
+    v_ahead float8;
+  begin
+    for n in 1..rows loop
+      v_ahead := (n - 1) / rate - extract(epoch from clock_timestamp() - v_start);
+      if v_ahead > 0 then
+        perform pg_sleep(v_ahead);
+      end if;
+      execute format('insert into t%s (sent) values ($1)', n % 10)
+        using (extract(epoch from clock_timestamp()) * 1000000)::bigint;
+      commit;
+    end loop;
+  end
+  $$`;

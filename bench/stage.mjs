@@ -1,0 +1,105 @@
+/**
+ * A table that is subscribed to, and log that is written while nobody reads it, so that what is
+ * measured is how fast it is read and delivered: by the runner, or, from a copy of its slot, by
+ * pg_recvlogical.
+ */
+import { once } from 'node:events';
+import http from 'node:http';
+import { buffer } from 'node:stream/consumers';
+import { slotName, startDatabase, startRecvlogical, startRunner } from './harness.mjs';
+import { startReceiver } from './receiver.mjs';
+
+const publication = 'pgstream_control,pgstream_insert,pgstream_update';
+const copyName = 'bench_copy';
+
+/** For `secret`: requests are signed. */
+export const secret = `whsec_${Buffer.alloc(32, 'bench').toString('base64')}`;
+
+/** `setUp(sql, url)` makes tables and subscriptions, while the runner runs. */
+export async function startStage(setUp) {
+  const database = await startDatabase();
+  const receiver = await startReceiver();
+  const { sql } = database;
+  const first = await startRunner(database, '--init');
+  await setUp(sql, receiver.url);
+  await first.settle();
+  await first.stop();
+  let end;
+
+  /** With a runner, which goes when it has confirmed all that is written; adds its peak RSS, in bytes. */
+  async function withRunner(work) {
+    const runner = await startRunner(database);
+    const result = await work(runner);
+    await runner.settle();
+    const peak = runner.peakMemory();
+    await runner.stop();
+    return { ...result, peak };
+  }
+
+  return {
+    database,
+    sql,
+    receiver,
+    withRunner,
+
+    /** Writes what the runner and pg_recvlogical are to read. */
+    async write(work) {
+      await sql`select pg_drop_replication_slot(slot_name)
+        from pg_replication_slots where slot_name = ${copyName}`;
+      await sql`select pg_copy_logical_replication_slot(${slotName}, ${copyName})`;
+      await database.write(work);
+      end = await database.position();
+    },
+
+    /** Milliseconds from the start of streaming to the last event's arrival, and the counters. */
+    async deliver(events, settings = {}) {
+      await receiver.set(settings);
+      return withRunner(async ({ streamingAt }) => {
+        const stats = await receiver.stats(events);
+        return { ...stats, streamingAt, ms: stats.last - streamingAt };
+      });
+    },
+
+    /** Milliseconds from the start of streaming to the end of what was written. */
+    async receive() {
+      const reader = await startRecvlogical(database, copyName, {
+        publication,
+        file: '/dev/null',
+        endAt: end,
+      });
+      return { ms: reader ? (await reader.ended) - reader.streamingAt : NaN };
+    },
+
+    /** A request as the runner sends it for what is written here, not signed anew each time. */
+    async capture(work) {
+      const server = http.createServer((request, response) => {
+        response.writeHead(204).end();
+        server.emit('captured', request);
+      });
+      server.listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      const requests = once(server, 'captured');
+      const url = `http://127.0.0.1:${server.address().port}/up`;
+      const [{ before }] = await sql`select url as before from pgstream.webhook_subscriptions`;
+      const captured = await withRunner(async () => {
+        await sql`update pgstream.webhook_subscriptions set url = ${url}, batch_wait = '1 s'`;
+        await database.write(work);
+        const [request] = await requests;
+        const headers = { ...request.headers };
+        for (const own of ['host', 'connection', 'content-length']) delete headers[own];
+        return { headers, body: await buffer(request) };
+      });
+      await withRunner(
+        () => sql`update pgstream.webhook_subscriptions set url = ${before}, batch_wait = '0'`,
+      );
+      server.close();
+      server.closeAllConnections();
+      return captured;
+    },
+
+    async stop() {
+      await receiver.stop();
+      await database.stop();
+    },
+  };
+}
