@@ -71,7 +71,25 @@ export async function noteAttempts(
   client: pg.Client,
   deliveries: readonly Delivery[],
 ): Promise<void> {
-  if (deliveries.length === 0) return;
+  if (deliveries.length > 0) await note(client, deliveries, false);
+}
+
+/** Marks a delivery as given up; false where somebody has locked it. */
+export async function setDead(client: pg.Client, delivery: Delivery): Promise<boolean> {
+  if ((await note(client, [delivery], true)) === 1) return true;
+  const { rows } = await client.query(
+    'select from pgstream.webhook_deliveries where webhook_id = $1',
+    [delivery.id],
+  );
+  return rows.length === 0;
+}
+
+/** Returns how many rows it has written. */
+async function note(
+  client: pg.Client,
+  deliveries: readonly Delivery[],
+  isDead: boolean,
+): Promise<number> {
   const rows = deliveries.map(({ id, attempts, activeMs, lastFailure }) => ({
     id,
     attempts,
@@ -80,9 +98,9 @@ export async function noteAttempts(
     error: lastFailure?.reason ?? null,
     at: lastFailure?.at.toISOString() ?? null,
   }));
-  await client.query(
+  const { rowCount } = await client.query(
     `update pgstream.webhook_deliveries d
-     set attempts = a.attempts, active_for = a.active, last_attempt_at = a.at,
+     set state = case when $3 then 'dead' else d.state end, attempts = a.attempts, active_for = a.active, last_attempt_at = a.at,
          last_status = a.status, last_error = a.error
      from jsonb_to_recordset($1::jsonb)
        as a(id text, attempts integer, active interval, status integer, error text, at timestamptz)
@@ -92,26 +110,9 @@ export async function noteAttempts(
          where l.webhook_id = any($2::text[])
          order by l.commit_lsn, l.ordinal
          for update skip locked)`,
-    [JSON.stringify(rows), deliveries.map(({ id }) => id)],
+    [JSON.stringify(rows), deliveries.map(({ id }) => id), isDead],
   );
-}
-
-/** Marks a delivery as given up; false where somebody has locked it. */
-export async function setDead(client: pg.Client, delivery: Delivery): Promise<boolean> {
-  await noteAttempts(client, [delivery]);
-  const { rowCount } = await client.query(
-    `update pgstream.webhook_deliveries set state = 'dead'
-     where webhook_id in (
-       select webhook_id from pgstream.webhook_deliveries
-       where webhook_id = $1 for update skip locked)`,
-    [delivery.id],
-  );
-  if (rowCount === 1) return true;
-  const { rows } = await client.query(
-    'select from pgstream.webhook_deliveries where webhook_id = $1',
-    [delivery.id],
-  );
-  return rows.length === 0;
+  return rowCount ?? 0;
 }
 
 /** Deletes the oldest, as many as it takes to free `bytes`, but at most `most`; returns them. */
