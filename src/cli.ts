@@ -40,3 +40,6 @@ try {
     process.exitCode = exitCode.failed;
   }
 }
+
+// A driver that is still about to reconnect does not keep a command that has ended alive.
+process.exit();
