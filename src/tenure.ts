@@ -9,7 +9,7 @@
  * stored.
  */
 import { setMaxListeners } from 'node:events';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import type { Sql } from 'postgres';
 import { Dispatcher } from './delivery/dispatcher.js';
 import { createHttpTransport, type Transport } from './delivery/http.js';
@@ -55,6 +55,8 @@ export interface TenureOptions {
   readonly signal: AbortSignal;
 }
 
+/** After so many messages of the log, what has come from endpoints has its turn. */
+const messagesAtOnce = 512;
 /** How long a stop waits for endpoints that have not answered yet. */
 const drainMs = 20_000;
 /** How often subscriptions are looked up while the log, which else tells of them, is not read. */
@@ -195,12 +197,11 @@ export class Tenure {
     const reading = AbortSignal.any([this.#stop, this.#halt.signal]);
     try {
       for await (const { bytes, ends } of follower.batches(reading)) {
-        let start = 0;
-        for (const end of ends) {
-          const wait = pipeline.take(bytes, start, end);
-          start = end;
+        for (let start = 0, i = 0; i < ends.length; start = ends[i++]!) {
+          const wait = pipeline.take(bytes, start, ends[i]!);
           if (wait) await wait;
           if (dispatcher.isFull) await dispatcher.room(reading);
+          else if (i % messagesAtOnce === messagesAtOnce - 1) await setImmediate();
         }
       }
     } catch (error) {

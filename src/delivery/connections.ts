@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import { Client } from 'undici';
 import type { Connect } from './address-guard.js';
+import { Deadline } from './deadline.js';
 
 /** A connection that nothing is sent over is closed after this time, whatever its server proposes. */
 const keepIdleMs = 10_000;
@@ -13,8 +14,14 @@ export interface Connection {
   socket: Socket | undefined;
   /** Whether a request has been answered over this very socket. */
   wasUsed: boolean;
-  /** Called after something has been read and parsed. */
-  onRead: (() => void) | undefined;
+  /** When its request has taken too long. */
+  readonly deadline: Deadline;
+  /** Told after something has been read and parsed. */
+  reader: Reader | undefined;
+}
+
+interface Reader {
+  onRead(): void;
 }
 
 /**
@@ -66,10 +73,13 @@ export class Connections {
       client,
       socket: undefined,
       wasUsed: false,
-      onRead: undefined,
+      deadline: new Deadline(),
+      reader: undefined,
     };
     // The parser has been attached to the socket by now, and hears of what is read first.
-    client.on('connect', () => connection.socket?.on('readable', () => connection.onRead?.()));
+    client.on('connect', () =>
+      connection.socket?.on('readable', () => connection.reader?.onRead()),
+    );
     client.on('disconnect', () => {
       connection.wasUsed = false;
       this.#forgetIdle(connection);
@@ -81,7 +91,8 @@ export class Connections {
   /** Keeps it for the next request. */
   giveBack(connection: Connection): void {
     connection.wasUsed = true;
-    connection.onRead = undefined;
+    connection.deadline.callOff();
+    connection.reader = undefined;
     const idle = this.#idle.get(connection.origin);
     if (idle) idle.push(connection);
     else this.#idle.set(connection.origin, [connection]);
@@ -89,7 +100,8 @@ export class Connections {
 
   /** Closes it at once, also while it is connecting; what it was sent fails. */
   discard(connection: Connection): Promise<void> {
-    connection.onRead = undefined;
+    connection.deadline.callOff();
+    connection.reader = undefined;
     this.#open.delete(connection);
     const closed = connection.client.destroy();
     connection.socket?.destroy();

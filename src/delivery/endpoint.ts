@@ -40,8 +40,8 @@ const lateHoldMs = 1_000;
 const quickMs = 500;
 /** The same while the runner itself is what is slow: to store events would cost it more time still. */
 const busyQuickMs = 2_000;
-/** So many events are enough in memory then. */
-const busyWindow = 2_000;
+/** So many events are enough in memory then, beside those that may be under way. */
+const busyWindow = 500;
 /** How often the table is looked at for what others have done to it, where that matters … */
 const lookEveryMs = 2_000;
 /** … and for how many of those that are to be sent again. */
@@ -54,7 +54,7 @@ export class Endpoint {
   readonly #quota: Quota;
   readonly #attempts: Attempts;
   #lookedAt = 0;
-  #isPumpDue = false;
+  #isAdvanceDue = false;
 
   /** `storedBytes`: what waits in the table from an earlier run; undefined where nothing does. */
   constructor(
@@ -68,7 +68,7 @@ export class Endpoint {
       advance: () => this.#advance(),
     };
     this.#context = context;
-    this.#custody = new Custody(subscription, storedBytes ?? 0, context, hooks.advance);
+    this.#custody = new Custody(subscription, storedBytes ?? 0, context, () => this.#advanceSoon());
     this.#backlog = new Backlog(storedBytes !== undefined, this.#custody, context);
     this.#quota = new Quota(this.#custody, this.#backlog, context, hooks);
     this.#attempts = new Attempts(this.#custody, this.#backlog, context, hooks);
@@ -110,7 +110,7 @@ export class Endpoint {
     const share = since === 'now' ? 1 : 0.5;
     const isOver =
       this.#custody.unstoredBytes > this.#share * share ||
-      (this.#context.isBusy() && this.#window.size > busyWindow * share);
+      (this.#context.isBusy() && this.#window.size > (busyWindow + this.#mostUnderWay) * share);
     return isOver && !this.#backlog.hasTail && this.#isQuick;
   }
 
@@ -127,7 +127,7 @@ export class Endpoint {
       this.#append(delivery);
     } else {
       this.#hold(delivery);
-      this.#pumpSoon();
+      this.#advanceSoon();
     }
   }
 
@@ -196,6 +196,11 @@ export class Endpoint {
     return this.#sender.isUp ? 'healthy' : 'retrying';
   }
 
+  get #mostUnderWay(): number {
+    const { maxInFlight, batchSize } = this.#subscription;
+    return (maxInFlight ?? this.#context.defaultMaxInFlight) * batchSize;
+  }
+
   /** Whether it has accepted so far what came, and not long ago. */
   get #isQuick(): boolean {
     const oldest = this.#window.oldestHeld;
@@ -215,13 +220,13 @@ export class Endpoint {
     return this.#window.size === 0 || this.#custody.unstoredBytes + bytes <= this.#share;
   }
 
-  /** What arrives at once is sent together. */
-  #pumpSoon(): void {
-    if (this.#isPumpDue) return;
-    this.#isPumpDue = true;
+  /** Once for all that happens at once: what arrives together is sent together. */
+  #advanceSoon(): void {
+    if (this.#isAdvanceDue) return;
+    this.#isAdvanceDue = true;
     queueMicrotask(() => {
-      this.#isPumpDue = false;
-      this.#sender.pump();
+      this.#isAdvanceDue = false;
+      this.#advance();
     });
   }
 

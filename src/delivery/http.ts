@@ -82,7 +82,8 @@ class Exchange implements Dispatcher.DispatchHandler {
   readonly #target: Target;
   readonly #request: WebhookRequest;
   readonly #answered: (answer: Answer) => void;
-  readonly #deadline: NodeJS.Timeout;
+  #deadlineAt = 0;
+  #mostRead = 0;
   #connection: Connection;
   #answer: Answer | undefined;
   #isSending = true;
@@ -100,25 +101,23 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#request = request;
     this.#answered = answered;
     this.#connection = connections.take(target.origin);
-    this.#deadline = setTimeout(() => {
-      const { timeoutMs } = request;
-      this.#settle({ error: new Error(`no complete answer within ${timeoutMs} ms`) }, false);
-    }, request.timeoutMs);
   }
 
   begin(): void {
+    this.#deadlineAt = performance.now() + this.#request.timeoutMs;
     this.#dispatch();
     this.#isSending = false;
   }
 
   onRequestStart(): void {
     const connection = this.#connection;
-    const socket = connection.socket!;
-    const most = socket.bytesRead + mostAnswerBytes;
-    connection.onRead = () => {
-      if (socket.bytesRead <= most) return;
-      this.#settle(this.#answer ?? { error: new Error('the answer is too long') }, false);
-    };
+    this.#mostRead = connection.socket!.bytesRead + mostAnswerBytes;
+    connection.reader = this;
+  }
+
+  onRead(): void {
+    if (this.#connection.socket!.bytesRead <= this.#mostRead) return;
+    this.#settle(this.#answer ?? { error: new Error('the answer is too long') }, false);
   }
 
   onResponseStart(
@@ -146,16 +145,22 @@ class Exchange implements Dispatcher.DispatchHandler {
     this.#dispatch();
   }
 
+  onDeadline(): void {
+    const { timeoutMs } = this.#request;
+    this.#settle({ error: new Error(`no complete answer within ${timeoutMs} ms`) }, false);
+  }
+
   #dispatch(): void {
     const { headers, body } = this.#request;
     const { path } = this.#target;
-    this.#connection.client.dispatch({ path, method: 'POST', headers, body }, this);
+    const { client, deadline } = this.#connection;
+    deadline.set(this.#deadlineAt, this);
+    client.dispatch({ path, method: 'POST', headers, body }, this);
   }
 
   #settle(answer: Answer, isReusable: boolean): void {
     if (this.#isSettled) return;
     this.#isSettled = true;
-    clearTimeout(this.#deadline);
     if (isReusable) this.#connections.giveBack(this.#connection);
     else void this.#connections.discard(this.#connection);
     if (this.#isSending) queueMicrotask(() => this.#answered(answer));

@@ -37,7 +37,24 @@ export async function copyIn(client: pg.Client, deliveries: readonly Delivery[])
        from stdin`,
     ),
   );
-  await pipeline(Readable.from(deliveries.flatMap(copyLine)), stream);
+  await pipeline(Readable.from(copyLines(deliveries)), stream);
+}
+
+/** About so many bytes are made at once, and then written while others have their turn. */
+const chunkBytes = 64 * 1024;
+
+function* copyLines(deliveries: readonly Delivery[]): Generator<Buffer, void> {
+  let parts: Buffer[] = [];
+  let bytes = 0;
+  for (const delivery of deliveries) {
+    parts.push(...copyLine(delivery));
+    bytes += delivery.bytes;
+    if (bytes < chunkBytes) continue;
+    yield Buffer.concat(parts);
+    parts = [];
+    bytes = 0;
+  }
+  yield Buffer.concat(parts);
 }
 
 /** A line of COPY's text format: https://www.postgresql.org/docs/current/sql-copy.html */
@@ -74,9 +91,9 @@ const backslash = 0x5c;
 
 /** Compact JSON has no bare control characters, so backslashes are all there is to escape. */
 function escapeBody(body: Buffer): Buffer {
+  if (!body.includes(backslash)) return body;
   let count = 0;
   for (const byte of body) if (byte === backslash) count++;
-  if (count === 0) return body;
   const escaped = Buffer.allocUnsafe(body.length + count);
   let length = 0;
   for (const byte of body) {
