@@ -1,6 +1,7 @@
 -- What the slot decodes. Three publications, so that no statement of a user can fail because of us:
 --
---   pgstream_control  inserts of pgstream.schema_log, subscription_changes and ddl_error
+--   pgstream_control  inserts of pgstream.schema_log, subscription_changes, ddl_error and
+--                     table_rewrites
 --   pgstream_insert   inserts and truncates of the tables that a subscription wants them of
 --   pgstream_update   updates and deletes, only of tables with a usable replica identity: Postgres
 --                     refuses a user's UPDATE or DELETE of any other published table (55000)
@@ -139,13 +140,15 @@ comment on function pgstream._unpublish_unwritable is
   'Takes tables that have lost their replica identity out of pgstream_update, however long it has '
   'to wait: their updates would fail otherwise.';
 
-create or replace function pgstream._sync_publications(queue boolean) returns integer
+create or replace function pgstream._sync_publications(
+  queue boolean, deadline timestamptz default null
+) returns integer
   language plpgsql volatile parallel unsafe security definer
   -- definer: only the owner of a publication and of a table may publish the one in the other
   set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_deadline constant timestamptz := pgstream._lock_deadline();
+  v_deadline constant timestamptz := coalesce(deadline, pgstream._lock_deadline());
   v_change record;
   v_locked boolean;
   v_queue boolean := queue;
@@ -155,7 +158,7 @@ begin
   if not exists (select from pgstream._publication_changes()) then
     return 0;
   end if;
-  v_locked := pgstream._try_lock('publications');
+  v_locked := pgstream._try_lock('publications', deadline => v_deadline);
 
   for v_change in select * from pgstream._publication_changes() loop
     if v_change.wanted then
@@ -221,9 +224,15 @@ begin
   if not exists (select from pg_publication where pubname = 'pgstream_control') then
     create publication pgstream_control
       for table only pgstream.schema_log, only pgstream.subscription_changes,
-        only pgstream.ddl_error
+        only pgstream.ddl_error, only pgstream.table_rewrites
       with (publish = 'insert', publish_via_partition_root = true);
     v_created := true;
+  elsif not exists (
+    select from pg_publication_tables t
+    where t.pubname = 'pgstream_control' and t.schemaname = 'pgstream'
+      and t.tablename = 'table_rewrites'
+  ) then
+    alter publication pgstream_control add table only pgstream.table_rewrites;
   end if;
   if not exists (select from pg_publication where pubname = 'pgstream_insert') then
     create publication pgstream_insert
