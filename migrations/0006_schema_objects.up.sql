@@ -5,6 +5,9 @@ drop event trigger if exists pgstream_sql_drop;
 -- What older code has under other arguments or names.
 drop function if exists pgstream.sync_publications();
 drop function if exists pgstream._sync_publications(boolean);
+drop function if exists pgstream._unpublish_unwritable();
+drop function if exists pgstream._publication_changes();
+drop function if exists pgstream._wanted_tables();
 drop function if exists pgstream._try_sync_publications(text);
 drop function if exists pgstream._try_lock(text, boolean);
 drop function if exists pgstream._record_ddl_error(text, text, text, text);

@@ -43,7 +43,7 @@ comment on function pgstream._log_is_skipped is
 create or replace function pgstream._try_log(
   command_tag text, class_ids oid[], object_ids oid[], altered boolean[], dropped jsonb,
   deadline timestamptz
-) returns void
+) returns oid[]
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
 as $$
@@ -70,7 +70,7 @@ begin
       order by s.name);
     exit when v_schemas <@ v_locked;
     if v_schemas = '{}' then
-      return;
+      return v_oids;
     end if;
     -- Whoever held a lock may have changed what is touched.
     perform pgstream._lock_schemas(v_schemas, deadline);
@@ -78,18 +78,21 @@ begin
   end loop;
   perform pgstream._assign_ids(v_oids);
   perform pgstream._log_schema(s, v_oids, v_keys) from unnest(v_schemas) s;
+  return v_oids;
 exception when others then
   if sqlstate = '55P03' then
     perform set_config('pgstream.gave_up', 'on', true);
   end if;
   perform pgstream._record_ddl_error(
     command_tag, nullif(coalesce(v_schemas, v_named), '{}'), sqlstate, sqlerrm);
+  return null;
 end
 $$;
 
 comment on function pgstream._try_log is
-  'Logs what a statement has changed, in all the schemas that it touches or in none; what goes '
-  'wrong becomes rows of pgstream.ddl_error and a warning, never an error of the statement.';
+  'Logs what a statement has changed, in all the schemas that it touches or in none, and returns '
+  'the oids of what it may have changed. What goes wrong becomes rows of pgstream.ddl_error and a '
+  'warning, never an error of the statement; it returns null then.';
 
 create or replace function pgstream._lost_schemas() returns text[]
   language sql stable parallel safe
@@ -105,14 +108,18 @@ comment on function pgstream._lost_schemas is
   'Schemas that the log believes to be there and that are not, because they have been renamed.';
 
 create or replace function pgstream._try_sync_publications(
-  command_tag text, deadline timestamptz
+  command_tag text, touched oid[], drops boolean, deadline timestamptz
 ) returns void
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_among constant oid[] := touched || array(
+    select a.relid from unnest(touched) t(oid) cross join pg_partition_ancestors(t.oid) a(relid));
 begin
   begin
-    perform pgstream._unpublish_unwritable();
+    -- what is gone does not tell whose identity it was
+    perform pgstream._unpublish_unwritable(case when not drops then v_among end);
   exception when others then
     perform pgstream._record_ddl_error(command_tag, null, sqlstate, sqlerrm);
   end;
@@ -120,7 +127,8 @@ begin
     if not pgstream._try_lock('membership', shared => true, deadline => deadline) then
       perform pgstream._refuse_locked('the set of subscriptions and tables is');
     end if;
-    perform pgstream._sync_publications(queue => false, deadline => deadline);
+    perform pgstream._sync_publications(
+      queue => false, among => v_among, deadline => deadline);
   exception when others then
     perform pgstream._record_ddl_error(command_tag, null, sqlstate, sqlerrm);
   end;
@@ -128,7 +136,8 @@ end
 $$;
 
 comment on function pgstream._try_sync_publications is
-  'Brings the publications in step; what goes wrong becomes a row of pgstream.ddl_error.';
+  'Brings the publications in step, for the touched tables and the roots of partitions among '
+  'them, or all where that is null; what goes wrong becomes a row of pgstream.ddl_error.';
 
 create or replace function pgstream._on_sql_drop() returns event_trigger
   language plpgsql volatile parallel unsafe security definer
@@ -163,6 +172,7 @@ declare
   v_altered boolean[];
   v_schemas text[];
   v_publishes boolean;
+  v_touched oid[];
 begin
   select array_agg(d.classid), array_agg(d.objid), array_agg(d.command_tag ^@ 'ALTER'),
          array_agg(distinct d.schema_name), bool_or(d.object_type in ('table', 'schema'))
@@ -195,14 +205,15 @@ begin
         select jsonb_array_elements_text(v_setting::jsonb -> 'within')
       ) s(name);
     else
-      perform pgstream._try_log(
+      v_touched := pgstream._try_log(
         tg_tag, v_classes, v_objects, v_altered, v_setting::jsonb, v_deadline);
     end if;
   exception when others then
     perform pgstream._record_ddl_error(tg_tag, null, sqlstate, sqlerrm);
   end;
   if v_publishes or v_setting is not null then
-    perform pgstream._try_sync_publications(tg_tag, v_deadline);
+    perform pgstream._try_sync_publications(
+      tg_tag, v_touched, v_setting is not null, v_deadline);
   end if;
 end
 $$;

@@ -58,8 +58,9 @@ comment on function pgstream._index_documents is
   'The valid indexes of a table as the schema log writes them, the names of all of them, the '
   'columns of its primary key, and those that are unique by themselves.';
 
-create or replace function pgstream._column_documents(rel oid, table_id text, numbers integer[])
-  returns jsonb
+create or replace function pgstream._column_documents(
+  rel oid, table_id text, numbers integer[], unique_columns smallint[]
+) returns jsonb
   language sql stable parallel safe
   set search_path = pg_catalog, pg_temp
 as $$
@@ -69,24 +70,26 @@ as $$
              'type', format_type(a.atttypid, a.atttypmod),
              'default', pg_get_expr(d.adbin, d.adrelid),
              'nullable', not (a.attnotnull or t.typtype = 'd' and t.typnotnull),
-             'unique', coalesce(a.attnum = any (x.unique_columns), false),
-             'metadata', col_description(a.attrelid, a.attnum),
-             'pgstream_id', format('%s-%s', table_id, numbers[a.attnum]),
-             'generated', a.attgenerated <> '',
-             'generated_kind', a.attgenerated,
-             'identity', a.attidentity,
+             'unique', coalesce(a.attnum = any (unique_columns), false),
+             'metadata', m.description,
+             'pgstream_id', format('%s-%s', table_id, numbers[a.attnum])
+           ) || jsonb_strip_nulls(jsonb_build_object(
+             'generated', nullif(a.attgenerated, ''),
+             'identity', nullif(a.attidentity, ''),
              'missing', case when a.atthasmissing then to_jsonb(a.attmissingval) -> 0 end
-           ) order by a.attnum), '[]')
+           )) order by a.attnum), '[]')
   from pg_attribute a
   join pg_type t on t.oid = a.atttypid
   left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-  cross join (select i.unique_columns from pgstream._index_documents(rel) i) x
+  left join pg_description m
+    on m.classoid = 'pg_class'::regclass and m.objoid = a.attrelid and m.objsubid = a.attnum
   where a.attrelid = rel and a.attnum > 0 and not a.attisdropped
 $$;
 
 comment on function pgstream._column_documents is
-  'The columns of a table as the schema log writes them, in the order of the table. missing: the '
-  'value that rows have which are older than the column.';
+  'The columns of a table as the schema log writes them, in the order of the table. Only where '
+  'they apply, generated (s: stored, v: virtual), identity (a: always, d: by default) and missing: '
+  'the value that rows have which are older than the column.';
 
 create or replace function pgstream._table_documents(oids oid[])
   returns table (key text, schema_name text, name text, document jsonb, parts text[])
@@ -98,15 +101,17 @@ as $$
            'oid', c.oid::text,
            'name', c.relname,
            'pgstream_id', i.id,
-           'columns', pgstream._column_documents(c.oid, i.id::text, i.column_numbers),
+           'columns', pgstream._column_documents(
+             c.oid, i.id::text, i.column_numbers, x.unique_columns),
            'primary_key_columns', x.primary_key,
            'indexes', x.documents,
            'constraints', k.checks,
-           'foreign_keys', k.foreign_keys,
+           'foreign_keys', k.foreign_keys
+         ) || jsonb_strip_nulls(jsonb_build_object(
            'inherits', p.names,
            'partition_key', pg_get_partkeydef(c.oid),
            'partition_bound', pg_get_expr(c.relpartbound, c.oid),
-           'comment', obj_description(c.oid, 'pg_class')),
+           'comment', obj_description(c.oid, 'pg_class'))),
          x.names || p.oids
   from unnest(oids) t(oid)
   join pg_class c on c.oid = t.oid
@@ -127,8 +132,7 @@ as $$
     where k.conrelid = c.oid and k.contype in ('c', 'u', 'x', 'f')
   ) k
   cross join lateral (
-    select coalesce(jsonb_agg(format('%I.%I', pn.nspname, pc.relname) order by h.inhseqno), '[]')
-             as names,
+    select jsonb_agg(format('%I.%I', pn.nspname, pc.relname) order by h.inhseqno) as names,
            coalesce(array_agg(pc.oid::text), '{}') as oids
     from pg_inherits h
     join pg_class pc on pc.oid = h.inhparent

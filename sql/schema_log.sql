@@ -92,8 +92,10 @@ begin
     end if;
     if pgstream._is_moved() then
       perform pgstream._adopt_ids();
+      -- where there is anything to find again, oids in the documents are to be replaced
       insert into pgstream.ddl_error (command_tag, sqlstate, message)
-      values ('RESTORE', '01000', 'the database is a copy: its tables were found again by name');
+      select 'RESTORE', '01000', 'the database is a copy: its tables were found again by name'
+      where exists (select from pgstream.schema_objects);
     end if;
   end if;
 end
