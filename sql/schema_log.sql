@@ -76,7 +76,7 @@ begin
   loop
     begin
       lock table pgstream.schema_log, pgstream.schema_objects, pgstream.table_ids,
-        pgstream.schema_state in row exclusive mode nowait;
+        pgstream.schema_state, pgstream.ddl_error in row exclusive mode nowait;
       exit;
     exception when lock_not_available then
       if clock_timestamp() >= deadline then
