@@ -108,18 +108,18 @@ comment on function pgstream._lost_schemas is
   'Schemas that the log believes to be there and that are not, because they have been renamed.';
 
 create or replace function pgstream._try_sync_publications(
-  command_tag text, touched oid[], drops boolean, deadline timestamptz
+  command_tag text, touched oid[], deadline timestamptz
 ) returns void
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_among constant oid[] := touched || array(
-    select a.relid from unnest(touched) t(oid) cross join pg_partition_ancestors(t.oid) a(relid));
+  v_among constant oid[] := case when touched is not null then touched || array(
+    select a.relid from unnest(touched) t(oid) cross join pg_partition_ancestors(t.oid) a(relid))
+  end;
 begin
   begin
-    -- what is gone does not tell whose identity it was
-    perform pgstream._unpublish_unwritable(case when not drops then v_among end);
+    perform pgstream._unpublish_unwritable(v_among);
   exception when others then
     perform pgstream._record_ddl_error(command_tag, null, sqlstate, sqlerrm);
   end;
@@ -207,13 +207,16 @@ begin
     else
       v_touched := pgstream._try_log(
         tg_tag, v_classes, v_objects, v_altered, v_setting::jsonb, v_deadline);
+      -- an index or a partition that is gone does not tell whose it was
+      if (v_setting::jsonb ->> 'of_tables')::boolean then
+        v_touched := null;
+      end if;
     end if;
   exception when others then
     perform pgstream._record_ddl_error(tg_tag, null, sqlstate, sqlerrm);
   end;
   if v_publishes or v_setting is not null then
-    perform pgstream._try_sync_publications(
-      tg_tag, v_touched, v_setting is not null, v_deadline);
+    perform pgstream._try_sync_publications(tg_tag, v_touched, v_deadline);
   end if;
 end
 $$;

@@ -190,7 +190,8 @@ end
 $$;
 
 comment on function pgstream._sync_publications is
-  'Does the work of pgstream.sync_publications(). among: only for these tables. queue: whether it may wait in the lock manager. '
+  'Does the work of pgstream.sync_publications(). among: only for these tables. queue: whether it '
+  'may wait in the lock manager. '
   'It does so for the first table only: waiting for one while others wait for another of its '
   'locks could make one of them the victim of a deadlock.';
 

@@ -204,13 +204,16 @@ create or replace function pgstream._stored_schema(schema_name text) returns jso
   language sql stable strict parallel safe
   set search_path = pg_catalog, pg_temp
 as $$
-  select '{"tables": null}' || coalesce(jsonb_object_agg(k.kind, k.documents), '{}')
+  select jsonb_object_agg(k.kind, k.documents)
   from (
-    select s.kind, jsonb_agg(s.document order by s.name collate "C") as documents
-    from pgstream.schema_objects s
-    where s.schema_name = _stored_schema.schema_name
-    group by s.kind
+    select u.kind, (
+      select jsonb_agg(s.document order by s.name collate "C")
+      from pgstream.schema_objects s
+      where s.schema_name = _stored_schema.schema_name and s.kind = u.kind
+    ) as documents
+    from unnest('{tables,sequences,enum_types,materialized_views}'::text[]) u(kind)
   ) k
+  where k.kind = 'tables' or k.documents is not null
 $$;
 
 comment on function pgstream._stored_schema is

@@ -36,7 +36,8 @@ begin
            end) filter (where d.object_type not in ('schema', 'index')),
            'indexes', jsonb_agg(d.object_name) filter (where d.object_type = 'index'),
            'schemas', jsonb_agg(d.object_name) filter (where d.object_type = 'schema'),
-           'within', jsonb_agg(distinct d.address_names[1]))
+           'within', jsonb_agg(distinct d.address_names[1]),
+           'of_tables', bool_or(d.object_type in ('table', 'index')))
   into v_dropped
   from dropped d
   having count(*) > 0;
