@@ -66,10 +66,10 @@ create or replace function pgstream._differences(schema_name text)
   set search_path = pg_catalog, pg_temp
 as $$
   with present as materialized (
-    select o.kind, o.key, o.document, o.parts
+    select o.kind, o.key, o.document
     from pgstream._objects(pgstream._oids_in(_differences.schema_name)) o
   ), stored as materialized (
-    select s.kind, s.key, s.document, s.parts
+    select s.kind, s.key, s.document
     from pgstream.schema_objects s
     where s.schema_name = _differences.schema_name
   )
@@ -77,7 +77,7 @@ as $$
          coalesce(array_agg(s.key) filter (where s.key is not null), '{}')
   from present p
   full join stored s on s.kind = p.kind and s.key = p.key
-  where p.document is distinct from s.document or p.parts is distinct from s.parts
+  where p.document is distinct from s.document
   having count(*) > 0
 $$;
 

@@ -172,7 +172,7 @@ begin
     select p.schema_name, p.kind, p.key, p.name, p.document, p.parts from present p
     on conflict on constraint schema_objects_pkey do update
       set name = excluded.name, document = excluded.document, parts = excluded.parts
-      where s.document <> excluded.document or s.parts <> excluded.parts
+      where s.document <> excluded.document
     returning s.kind, s.name, s.document
   ), lists as (
     select c.kind as list, jsonb_agg(c.document order by c.name collate "C") as documents
