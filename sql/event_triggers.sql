@@ -182,7 +182,8 @@ begin
     and d.classid in ('pg_class'::regclass, 'pg_type'::regclass, 'pg_namespace'::regclass,
                       'pg_constraint'::regclass, 'pg_proc'::regclass, 'pg_operator'::regclass,
                       'pg_collation'::regclass)
-    and not (d.classid = 'pg_proc'::regclass and d.command_tag = 'CREATE FUNCTION')
+    -- frequent, and nothing that anybody's description says
+    and d.command_tag not in ('CREATE FUNCTION', 'REFRESH MATERIALIZED VIEW', 'REINDEX')
     -- pg_temp is one
     and not coalesce(pgstream.is_system_schema(d.schema_name), false);
   if v_classes is null and v_setting is null then
@@ -194,8 +195,9 @@ begin
     v_deadline := case when current_setting('pgstream.gave_up', true) = 'on'
       then clock_timestamp() else pgstream._lock_deadline() end;
     if pgstream._log_is_skipped() then
-      null;
+      v_touched := pgstream._touched_oids(v_classes, v_objects, v_altered, v_setting::jsonb);
     elsif current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+      lock table pgstream.ddl_error in row exclusive mode nowait;
       insert into pgstream.ddl_error (command_tag, schema_name, sqlstate, message)
       select tg_tag, s.name, '01000',
              format('the transaction is %s', current_setting('transaction_isolation'))
@@ -207,10 +209,10 @@ begin
     else
       v_touched := pgstream._try_log(
         tg_tag, v_classes, v_objects, v_altered, v_setting::jsonb, v_deadline);
-      -- an index or a partition that is gone does not tell whose it was
-      if (v_setting::jsonb ->> 'of_tables')::boolean then
-        v_touched := null;
-      end if;
+    end if;
+    -- An index or a partition that is gone may not tell whose it was.
+    if (v_setting::jsonb ->> 'of_tables')::boolean then
+      v_touched := null;
     end if;
   exception when others then
     perform pgstream._record_ddl_error(tg_tag, null, sqlstate, sqlerrm);

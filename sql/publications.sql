@@ -59,6 +59,7 @@ begin atomic
       and c.relpersistence = 'p'
       and not c.relispartition
       and not pgstream.is_system_schema(n.nspname)
+      and exists (select from wanted)
   ), found as (
     select t.rel, w.inserts, w.updates
     from tables t

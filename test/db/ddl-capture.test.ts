@@ -68,6 +68,24 @@ test('a runner reads the record of a rewrite from the log', async () => {
   expect(await published.simple()).toHaveLength(1);
 });
 
+test('what an extension makes is not logged, what becomes of its users is', async (context) => {
+  const { sql } = await newDatabase();
+  const [found] = await sql`select from pg_available_extensions where name = 'hstore'`;
+  context.skip(!found, 'hstore is not installed');
+  await sql.unsafe(`create schema app; create extension hstore schema app;
+    create table app.t (id int, h app.hstore)`);
+  await sql`drop extension hstore cascade`;
+  const rows = await sql`
+    select version::int, schema #> '{tables,0,columns,1,type}' as type
+    from pgstream.schema_log order by version`;
+  expect([...rows]).toEqual([
+    { version: 1, type: null },
+    { version: 2, type: 'app.hstore' },
+    { version: 3, type: null },
+  ]);
+  await expectLogInStep(sql);
+});
+
 test('capture can be switched off, and on again with what was missed', async () => {
   const database = await newDatabase();
   const { sql } = database;
