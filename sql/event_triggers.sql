@@ -195,7 +195,9 @@ begin
     v_deadline := case when current_setting('pgstream.gave_up', true) = 'on'
       then clock_timestamp() else pgstream._lock_deadline() end;
     if pgstream._log_is_skipped() then
-      v_touched := pgstream._touched_oids(v_classes, v_objects, v_altered, v_setting::jsonb);
+      if current_setting('transaction_isolation') <> 'serializable' then
+        v_touched := pgstream._touched_oids(v_classes, v_objects, v_altered, v_setting::jsonb);
+      end if;
     elsif current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
       lock table pgstream.ddl_error in row exclusive mode nowait;
       insert into pgstream.ddl_error (command_tag, schema_name, sqlstate, message)
