@@ -49,8 +49,17 @@ begin atomic
            bool_or(coalesce(s.event_types = '{}' or s.event_types && '{U,D}', true)) as updates
     from pgstream.webhook_subscriptions s
     group by s.schema_name, s.table_name
+  ), matched as (
+    select n.oid as schema_oid, w.table_name, w.inserts, w.updates
+    from wanted w
+    join pg_namespace n on n.nspname = w.schema_name
+    union all
+    select n.oid, w.table_name, w.inserts, w.updates
+    from wanted w
+    join pg_namespace n on pgstream._name_matches(n.nspname, w.schema_name)
+    where pgstream._is_pattern(w.schema_name)
   ), tables as materialized (
-    select c.oid as rel, c.relname, n.nspname
+    select c.oid as rel, c.relname, c.relnamespace
     from unnest(coalesce(among, array(select r.oid from pg_class r where r.relkind in ('r', 'p'))))
       a(oid)
     join pg_class c on c.oid = a.oid
@@ -61,16 +70,14 @@ begin atomic
       and not pgstream.is_system_schema(n.nspname)
       and exists (select from wanted)
   ), found as (
-    select t.rel, w.inserts, w.updates
+    select t.rel, m.inserts, m.updates
     from tables t
-    join wanted w on w.schema_name = t.nspname and w.table_name = t.relname
+    join matched m on m.schema_oid = t.relnamespace and m.table_name = t.relname
     union all
-    select t.rel, w.inserts, w.updates
+    select t.rel, m.inserts, m.updates
     from tables t
-    join wanted w
-      on pgstream._name_matches(t.nspname, w.schema_name)
-     and pgstream._name_matches(t.relname, w.table_name)
-    where pgstream._is_pattern(w.schema_name) or pgstream._is_pattern(w.table_name)
+    join matched m on m.schema_oid = t.relnamespace
+    where pgstream._is_pattern(m.table_name) and pgstream._name_matches(t.relname, m.table_name)
   )
   select f.rel, bool_or(f.inserts), bool_or(f.updates)
   from found f
