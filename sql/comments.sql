@@ -18,8 +18,10 @@ comment on column pgstream.schema_log.id is 'Identifies the version in the metad
 comment on column pgstream.schema_log.version is 'Counts from 1 for each schema, without gaps.';
 comment on column pgstream.schema_log.schema_name is 'The schema that is described.';
 comment on column pgstream.schema_log.schema is
-  'The schema''s tables with their columns and keys; {"tables": null} when it has none, and with '
-  '"dropped": true when it is gone.';
+  'The schema''s tables with their columns, keys and indexes, its sequences, enum types and '
+  'materialized views; {"tables": null} when it has no table, and with "dropped": true when it is '
+  'gone. With "partial": true only what has changed since the version before, see '
+  'pgstream.schema_at().';
 comment on column pgstream.schema_log.created_at is
   'When the transaction that changed the schema began, in UTC.';
 comment on column pgstream.schema_log.acked is
@@ -29,8 +31,46 @@ comment on table pgstream.table_ids is
   'The lasting id of each live table, the same through renames and moves between schemas.';
 comment on column pgstream.table_ids.id is 'The lasting id.';
 comment on column pgstream.table_ids.oid is 'The table''s oid in this database.';
-comment on column pgstream.table_ids.schema_name is
-  'The schema in whose log the table stands.';
+comment on column pgstream.table_ids.born is
+  'The transaction in which it was made; tells it from a later table of the same oid.';
+comment on column pgstream.table_ids.column_numbers is
+  'The number in the id of each column, by its attnum.';
+comment on column pgstream.table_ids.last_column_number is
+  'The highest number that a column of the table has had.';
+
+comment on table pgstream.schema_objects is
+  'What the last version of each schema says, one row an object. Not for users: read '
+  'pgstream.schema_at().';
+comment on column pgstream.schema_objects.schema_name is 'The schema in whose log it stands.';
+comment on column pgstream.schema_objects.kind is 'The list of the version that it stands in.';
+comment on column pgstream.schema_objects.key is 'The id of a table, the oid of anything else.';
+comment on column pgstream.schema_objects.name is 'Its name when it was logged.';
+comment on column pgstream.schema_objects.document is 'What the version says of it.';
+comment on column pgstream.schema_objects.parts is
+  'The names of its indexes and the oids of its parents when it was logged.';
+
+comment on table pgstream.schema_state is
+  'Which database the ids belong to, and when log and catalogs were last the same. One row, not '
+  'for users.';
+comment on column pgstream.schema_state.only_row is 'Always true.';
+comment on column pgstream.schema_state.system_identifier is
+  'The cluster; in another one, tables are found again by their names.';
+comment on column pgstream.schema_state.database_oid is 'The database; likewise.';
+comment on column pgstream.schema_state.fingerprint is
+  'What told that the catalogs had not changed since the last reconcile().';
+
+comment on table pgstream.table_rewrites is
+  'Statements that can have changed the rows of a table without an event for any of them.';
+comment on column pgstream.table_rewrites.id is 'Counts the rewrites.';
+comment on column pgstream.table_rewrites.rewritten_at is 'When it was about to happen.';
+comment on column pgstream.table_rewrites.oid is 'The table''s oid; of a partition, its own.';
+comment on column pgstream.table_rewrites.table_id is
+  'The table''s lasting id; null where it has none yet.';
+comment on column pgstream.table_rewrites.schema_name is 'The table''s schema at that moment.';
+comment on column pgstream.table_rewrites.table_name is 'The table''s name at that moment.';
+comment on column pgstream.table_rewrites.reason is
+  'The sum of 1: made logged or unlogged, 2: a new column or its default, 4: another type of a '
+  'column, 8: another access method.';
 
 comment on table pgstream.ddl_error is
   'What could not be followed when a schema changed. The change itself succeeded; the runner, or '

@@ -8,6 +8,7 @@ declare
 begin
   drop event trigger if exists pgstream_ddl_command_end;
   drop event trigger if exists pgstream_sql_drop;
+  drop event trigger if exists pgstream_table_rewrite;
 
   for v_trigger in
     select t.tgname, t.tgrelid::regclass as rel

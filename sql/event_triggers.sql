@@ -1,29 +1,36 @@
 -- Nothing here may make a user's statement fail or wait: what goes wrong is caught, recorded in
--- pgstream.ddl_error and raised as a warning.
+-- pgstream.ddl_error and raised as a warning, and all that one statement waits for together is
+-- bounded by pgstream.lock_timeout; a transaction that has waited in vain does not wait again.
+--
+-- A statement that drops fires sql_drop first, which alone may ask what is gone, then
+-- ddl_command_end, which alone has the last word on the catalogs. The former leaves what it has
+-- learned in the setting pgstream.dropped, which ends with the transaction and goes back with a
+-- savepoint; the latter logs once for both. Whoever sets it by hand has objects compared in vain.
 
-create or replace function pgstream._try_sync_publications(command_tag text) returns void
+create or replace function pgstream._record_ddl_error(
+  command_tag text, schemas text[], error_state text, message text
+) returns void
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
 as $$
 begin
   begin
-    perform pgstream._unpublish_unwritable();
+    lock table pgstream.ddl_error in row exclusive mode nowait;
+    insert into pgstream.ddl_error (command_tag, schema_name, sqlstate, message)
+    select command_tag, s, error_state, message
+    from unnest(coalesce(schemas, array[null::text])) s;
   exception when others then
-    perform pgstream._record_ddl_error(command_tag, null, sqlstate, sqlerrm);
+    raise warning 'pgstream cannot write pgstream.ddl_error: %', sqlerrm;
   end;
-  begin
-    if not pgstream._try_lock('membership', shared => true) then
-      perform pgstream._refuse_locked('the set of subscriptions and tables is');
-    end if;
-    perform pgstream._sync_publications(queue => false);
-  exception when others then
-    perform pgstream._record_ddl_error(command_tag, null, sqlstate, sqlerrm);
-  end;
+  raise warning 'pgstream could not follow %: %', command_tag, message
+    using detail = 'The statement itself is not affected.',
+          hint = 'select pgstream.reconcile();';
 end
 $$;
 
-comment on function pgstream._try_sync_publications is
-  'Brings the publications in step; what goes wrong becomes a row of pgstream.ddl_error.';
+comment on function pgstream._record_ddl_error is
+  'Writes a row of pgstream.ddl_error for each schema, from which the runner learns of it, and '
+  'raises a warning.';
 
 create or replace function pgstream._log_is_skipped() returns boolean
   language sql stable parallel safe
@@ -33,66 +40,104 @@ create or replace function pgstream._log_is_skipped() returns boolean
 comment on function pgstream._log_is_skipped is
   'Whether the session has set pgstream.skip_log, so that its DDL is not logged.';
 
-create or replace function pgstream._schemas_of(class_id oid, object_id oid)
-  returns setof text
-  language plpgsql stable parallel safe
-  set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if class_id = 'pg_namespace'::regclass then
-    return query select n.nspname::text from pg_namespace n where n.oid = object_id;
-  elsif class_id = 'pg_class'::regclass then
-    return query
-      with recursive family as (
-        select object_id as rel
-        union
-        select i.inhrelid from family f join pg_inherits i on i.inhparent = f.rel
-      )
-      select n.nspname::text
-      from family f
-      join pg_class c on c.oid = f.rel
-      join pg_namespace n on n.oid = c.relnamespace
-      where c.relkind in ('r', 'p');
-    if current_setting('transaction_isolation') <> 'serializable' then
-      return query
-        select i.schema_name from pgstream.table_ids i where i.oid = object_id::bigint;
-    end if;
-  end if;
-end
-$$;
-
-comment on function pgstream._schemas_of is
-  'The schemas whose description an object is part of: for a table its own, that of its children, '
-  'and the one that it stood in before.';
-
-create or replace function pgstream._on_ddl_command_end() returns event_trigger
-  language plpgsql volatile parallel unsafe security definer
-  -- definer: the user who runs DDL has no rights on schema pgstream
+create or replace function pgstream._try_log(
+  command_tag text, class_ids oid[], object_ids oid[], altered boolean[], dropped jsonb,
+  deadline timestamptz
+) returns oid[]
+  language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_named constant text[] := array(
+    select n.nspname from pg_namespace n
+    where n.oid = any (object_ids) and 'pg_namespace'::regclass = any (class_ids)
+  ) || array(
+    select s from jsonb_array_elements_text(nullif(dropped -> 'schemas', 'null')) s);
+  v_oids oid[];
+  v_keys text[];
   v_schemas text[];
+  v_locked text[];
 begin
-  select array_agg(distinct s.name) into v_schemas
-  from pg_event_trigger_ddl_commands() d
-  cross join lateral pgstream._schemas_of(d.classid, d.objid) s(name)
-  where not d.in_extension
-    and d.schema_name is distinct from 'pg_temp'
-    and not pgstream.is_system_schema(s.name);
-
-  if v_schemas is null then
-    return;
+  loop
+    v_oids := pgstream._touched_oids(class_ids, object_ids, altered, dropped);
+    v_keys := pgstream._keys(v_oids);
+    v_schemas := array(
+      select distinct s.name
+      from unnest(v_named || pgstream._touched_schemas(v_oids, v_keys)
+                  || case when 'pg_namespace'::regclass = any (class_ids)
+                       then pgstream._lost_schemas() end) s(name)
+      where not pgstream.is_system_schema(s.name)
+      order by s.name);
+    exit when v_schemas <@ v_locked;
+    if v_schemas = '{}' then
+      return v_oids;
+    end if;
+    -- Whoever held a lock may have changed what is touched.
+    perform pgstream._lock_schemas(v_schemas, deadline);
+    v_locked := v_schemas;
+  end loop;
+  perform pgstream._assign_ids(v_oids);
+  perform pgstream._log_schema(s, v_oids, v_keys) from unnest(v_schemas) s;
+  return v_oids;
+exception when others then
+  if sqlstate = '55P03' then
+    perform set_config('pgstream.gave_up', 'on', true);
   end if;
-  if tg_tag <> 'ALTER SCHEMA' and not pgstream._log_is_skipped() then
-    perform pgstream._try_log_schema(s, tg_tag) from unnest(v_schemas) s order by s;
-  end if;
-  perform pgstream._try_sync_publications(tg_tag);
+  perform pgstream._record_ddl_error(
+    command_tag, nullif(coalesce(v_schemas, v_named), '{}'), sqlstate, sqlerrm);
+  return null;
 end
 $$;
 
-comment on function pgstream._on_ddl_command_end is
-  'Event trigger: logs the schemas whose tables a statement has made or altered, and publishes '
-  'the tables that subscriptions want.';
+comment on function pgstream._try_log is
+  'Logs what a statement has changed, in all the schemas that it touches or in none, and returns '
+  'the oids of what it may have changed. What goes wrong becomes rows of pgstream.ddl_error and a '
+  'warning, never an error of the statement; it returns null then.';
+
+create or replace function pgstream._lost_schemas() returns text[]
+  language sql stable parallel safe
+  set search_path = pg_catalog, pg_temp
+as $$
+  select array_agg(l.schema_name)
+  from (select distinct g.schema_name from pgstream.schema_log g) l
+  where not exists (select from pg_namespace n where n.nspname = l.schema_name)
+    and not pgstream._is_logged_as_dropped(l.schema_name)
+$$;
+
+comment on function pgstream._lost_schemas is
+  'Schemas that the log believes to be there and that are not, because they have been renamed.';
+
+create or replace function pgstream._try_sync_publications(
+  command_tag text, touched oid[], deadline timestamptz
+) returns void
+  language plpgsql volatile parallel unsafe
+  set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_among constant oid[] := case when touched is not null then touched || array(
+    select a.relid from unnest(touched) t(oid) cross join pg_partition_ancestors(t.oid) a(relid))
+  end;
+begin
+  begin
+    perform pgstream._unpublish_unwritable(v_among);
+  exception when others then
+    perform pgstream._record_ddl_error(command_tag, null, sqlstate, sqlerrm);
+  end;
+  begin
+    if not pgstream._try_lock('membership', shared => true, deadline => deadline) then
+      perform pgstream._refuse_locked('the set of subscriptions and tables is');
+    end if;
+    perform pgstream._sync_publications(
+      queue => false, among => v_among, deadline => deadline);
+  exception when others then
+    perform pgstream._record_ddl_error(command_tag, null, sqlstate, sqlerrm);
+  end;
+end
+$$;
+
+comment on function pgstream._try_sync_publications is
+  'Brings the publications in step, for the touched tables and the roots of partitions among '
+  'them, or all where that is null; what goes wrong becomes a row of pgstream.ddl_error.';
 
 create or replace function pgstream._on_sql_drop() returns event_trigger
   language plpgsql volatile parallel unsafe security definer
@@ -100,62 +145,87 @@ create or replace function pgstream._on_sql_drop() returns event_trigger
   set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_schemas text[];
+  v_dropped jsonb;
 begin
-  if not exists (
-    select from pg_event_trigger_dropped_objects() d
-    where not d.is_temporary
-      and d.object_type in ('table', 'schema', 'index', 'table column', 'table constraint')
-      and not pgstream.is_system_schema(coalesce(d.schema_name, d.object_name))
-  ) then
-    return;
+  v_dropped := pgstream._dropped_objects();
+  if v_dropped is not null then
+    perform set_config('pgstream.dropped', v_dropped::text, true);
   end if;
-
-  begin
-    if current_setting('transaction_isolation') <> 'serializable' then
-      delete from pgstream.table_ids i
-      using pg_event_trigger_dropped_objects() d
-      where d.classid = 'pg_class'::regclass and d.objsubid = 0 and i.oid = d.objid::bigint;
-    end if;
-  exception when others then
-    perform pgstream._record_ddl_error(tg_tag, null, sqlstate, sqlerrm);
-  end;
-
-  if not pgstream._log_is_skipped() then
-    select array_agg(distinct coalesce(d.schema_name, d.object_name)) into v_schemas
-    from pg_event_trigger_dropped_objects() d
-    where not d.is_temporary
-      and d.object_type in ('table', 'schema')
-      and not pgstream.is_system_schema(coalesce(d.schema_name, d.object_name));
-    perform pgstream._try_log_schema(s, tg_tag) from unnest(v_schemas) s order by s;
-  end if;
-  perform pgstream._try_sync_publications(tg_tag);
+exception when others then
+  perform pgstream._record_ddl_error(tg_tag, null, sqlstate, sqlerrm);
 end
 $$;
 
 comment on function pgstream._on_sql_drop is
-  'Event trigger: logs the schemas that a statement has dropped or dropped tables of, and takes a '
-  'table that has lost its replica identity out of pgstream_update.';
+  'Event trigger: notes what a statement has dropped, for _on_ddl_command_end.';
 
-do $$
+create or replace function pgstream._on_ddl_command_end() returns event_trigger
+  language plpgsql volatile parallel unsafe security definer
+  -- definer: the user who runs DDL has no rights on schema pgstream
+  set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_setting constant text := nullif(current_setting('pgstream.dropped', true), '');
+  v_deadline timestamptz;
+  v_classes oid[];
+  v_objects oid[];
+  v_altered boolean[];
+  v_schemas text[];
+  v_publishes boolean;
+  v_touched oid[];
 begin
-  if not exists (select from pg_event_trigger where evtname = 'pgstream_ddl_command_end') then
-    create event trigger pgstream_ddl_command_end on ddl_command_end
-      when tag in ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TABLE',
-                   'CREATE SCHEMA', 'ALTER SCHEMA')
-      execute function pgstream._on_ddl_command_end();
-    alter event trigger pgstream_ddl_command_end enable always;
+  select array_agg(d.classid), array_agg(d.objid), array_agg(d.command_tag ^@ 'ALTER'),
+         array_agg(distinct d.schema_name), bool_or(d.object_type in ('table', 'schema'))
+  into v_classes, v_objects, v_altered, v_schemas, v_publishes
+  from pg_event_trigger_ddl_commands() d
+  where not d.in_extension
+    and d.classid in ('pg_class'::regclass, 'pg_type'::regclass, 'pg_namespace'::regclass,
+                      'pg_constraint'::regclass, 'pg_proc'::regclass, 'pg_operator'::regclass,
+                      'pg_collation'::regclass)
+    -- frequent, and nothing that anybody's description says
+    and d.command_tag not in ('CREATE FUNCTION', 'REFRESH MATERIALIZED VIEW', 'REINDEX')
+    -- pg_temp is one
+    and not coalesce(pgstream.is_system_schema(d.schema_name), false);
+  if v_classes is null and v_setting is null then
+    return;
   end if;
-  if not exists (select from pg_event_trigger where evtname = 'pgstream_sql_drop') then
-    create event trigger pgstream_sql_drop on sql_drop
-      execute function pgstream._on_sql_drop();
-    alter event trigger pgstream_sql_drop enable always;
+
+  begin
+    perform set_config('pgstream.dropped', '', true);
+    v_deadline := case when current_setting('pgstream.gave_up', true) = 'on'
+      then clock_timestamp() else pgstream._lock_deadline() end;
+    if pgstream._log_is_skipped() then
+      if current_setting('transaction_isolation') <> 'serializable' then
+        v_touched := pgstream._touched_oids(v_classes, v_objects, v_altered, v_setting::jsonb);
+      end if;
+    elsif current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
+      lock table pgstream.ddl_error in row exclusive mode nowait;
+      insert into pgstream.ddl_error (command_tag, schema_name, sqlstate, message)
+      select tg_tag, s.name, '01000',
+             format('the transaction is %s', current_setting('transaction_isolation'))
+      from (
+        select unnest(v_schemas)
+        union
+        select jsonb_array_elements_text(v_setting::jsonb -> 'within')
+      ) s(name);
+    else
+      v_touched := pgstream._try_log(
+        tg_tag, v_classes, v_objects, v_altered, v_setting::jsonb, v_deadline);
+    end if;
+    -- An index or a partition that is gone may not tell whose it was.
+    if (v_setting::jsonb ->> 'of_tables')::boolean then
+      v_touched := null;
+    end if;
+  exception when others then
+    perform pgstream._record_ddl_error(tg_tag, null, sqlstate, sqlerrm);
+  end;
+  if v_publishes or v_setting is not null then
+    perform pgstream._try_sync_publications(tg_tag, v_touched, v_deadline);
   end if;
-exception when insufficient_privilege then
-  raise warning 'this role may not create event triggers: changes of schemas are not followed'
-    using detail = 'Tables made or altered from now on are not logged, and not published, by '
-                   'themselves.',
-          hint = 'Install again as a superuser (on a managed service, as its administrator), or '
-                 'run after each change of a schema: select pgstream.reconcile();';
 end
 $$;
+
+comment on function pgstream._on_ddl_command_end is
+  'Event trigger: logs what a statement has changed, and publishes the tables that subscriptions '
+  'want. Reading the log could make a SERIALIZABLE transaction fail, and a REPEATABLE READ one may '
+  'not see its present: after these, reconcile.';

@@ -42,6 +42,13 @@ select not exists (select from pgstream.migrations where name = '0005_runner_lea
   insert into pgstream.migrations (name, run_on) values ('0005_runner_lease', now());
 \endif
 
+select not exists (select from pgstream.migrations where name = '0006_schema_objects')
+  as pending \gset
+\if :pending
+  \ir ../migrations/0006_schema_objects.up.sql
+  insert into pgstream.migrations (name, run_on) values ('0006_schema_objects', now());
+\endif
+
 \ir code.sql
 commit;
 \echo pgstream is installed

@@ -18,13 +18,14 @@ $$;
 comment on function pgstream._lock_deadline is
   'The moment until which a lock that starts to be polled now may be polled.';
 
-create or replace function pgstream._try_lock(what text, shared boolean default false)
-  returns boolean
+create or replace function pgstream._try_lock(
+  what text, shared boolean default false, deadline timestamptz default null
+) returns boolean
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_deadline constant timestamptz := pgstream._lock_deadline();
+  v_deadline constant timestamptz := coalesce(deadline, pgstream._lock_deadline());
   v_key constant bigint := hashtextextended(format('pgstream.%s', what), 0);
 begin
   loop
@@ -44,7 +45,7 @@ $$;
 
 comment on function pgstream._try_lock is
   'Takes the named advisory lock to the end of the transaction; false when it was not to be had '
-  'within pgstream.lock_timeout.';
+  'before the deadline, by default within pgstream.lock_timeout.';
 
 create or replace function pgstream._try_lock_table(
   rel regclass, lock_mode text, queue boolean, deadline timestamptz

@@ -1,6 +1,7 @@
 -- What the slot decodes. Three publications, so that no statement of a user can fail because of us:
 --
---   pgstream_control  inserts of pgstream.schema_log, subscription_changes and ddl_error
+--   pgstream_control  inserts of pgstream.schema_log, subscription_changes, ddl_error and
+--                     table_rewrites
 --   pgstream_insert   inserts and truncates of the tables that a subscription wants them of
 --   pgstream_update   updates and deletes, only of tables with a usable replica identity: Postgres
 --                     refuses a user's UPDATE or DELETE of any other published table (55000)
@@ -38,7 +39,7 @@ comment on function pgstream._has_replica_identity is
   'Whether updates of the table can be published without making them fail: for it and each of its '
   'partitions, REPLICA IDENTITY FULL, a valid chosen index, or an immediate primary key.';
 
-create or replace function pgstream._wanted_tables()
+create or replace function pgstream._wanted_tables(among oid[] default null)
   returns table (rel oid, wants_insert boolean, wants_update boolean)
   language sql stable parallel safe
 begin atomic
@@ -57,37 +58,42 @@ begin atomic
     from wanted w
     join pg_namespace n on pgstream._name_matches(n.nspname, w.schema_name)
     where pgstream._is_pattern(w.schema_name)
+  ), tables as materialized (
+    select c.oid as rel, c.relname, c.relnamespace
+    from unnest(coalesce(among, array(select r.oid from pg_class r where r.relkind in ('r', 'p'))))
+      a(oid)
+    join pg_class c on c.oid = a.oid
+    join pg_namespace n on n.oid = c.relnamespace
+    where c.relkind in ('r', 'p')
+      and c.relpersistence = 'p'
+      and not c.relispartition
+      and not pgstream.is_system_schema(n.nspname)
+      and exists (select from wanted)
   ), found as (
-    select c.oid as rel, m.inserts, m.updates
-    from matched m
-    join pg_class c on c.relnamespace = m.schema_oid and c.relname = m.table_name
+    select t.rel, m.inserts, m.updates
+    from tables t
+    join matched m on m.schema_oid = t.relnamespace and m.table_name = t.relname
     union all
-    select c.oid, m.inserts, m.updates
-    from matched m
-    join pg_class c
-      on c.relnamespace = m.schema_oid and pgstream._name_matches(c.relname, m.table_name)
-    where pgstream._is_pattern(m.table_name)
+    select t.rel, m.inserts, m.updates
+    from tables t
+    join matched m on m.schema_oid = t.relnamespace
+    where pgstream._is_pattern(m.table_name) and pgstream._name_matches(t.relname, m.table_name)
   )
   select f.rel, bool_or(f.inserts), bool_or(f.updates)
   from found f
-  join pg_class c on c.oid = f.rel
-  join pg_namespace n on n.oid = c.relnamespace
-  where c.relkind in ('r', 'p')
-    and c.relpersistence = 'p'
-    and not c.relispartition
-    and not pgstream.is_system_schema(n.nspname)
   group by f.rel;
 end;
 
 comment on function pgstream._wanted_tables is
-  'The tables that a subscription can match: permanent ones, partitioned ones by their root.';
+  'The tables that a subscription can match: permanent ones, partitioned ones by their root. '
+  'among: only of these.';
 
-create or replace function pgstream._publication_changes()
+create or replace function pgstream._publication_changes(among oid[] default null)
   returns table (rel regclass, publication name, wanted boolean, must boolean)
   language sql stable parallel safe
 begin atomic
   with matched as materialized (
-    select w.rel, w.wants_insert, w.wants_update from pgstream._wanted_tables() w
+    select w.rel, w.wants_insert, w.wants_update from pgstream._wanted_tables(among) w
   ), wanted as (
     select w.rel, 'pgstream_insert'::name as publication
     from matched w
@@ -101,6 +107,7 @@ begin atomic
     from pg_publication_rel r
     join pg_publication p on p.oid = r.prpubid
     where p.pubname in ('pgstream_insert', 'pgstream_update')
+      and (among is null or r.prrelid = any (among))
   )
   select coalesce(w.rel, p.rel)::regclass,
          coalesce(w.publication, p.publication),
@@ -116,9 +123,10 @@ end;
 
 comment on function pgstream._publication_changes is
   'What has to change for the publications to hold the wanted tables, removals first. must: the '
-  'table has lost its replica identity, and its own updates would fail if it stayed.';
+  'table has lost its replica identity, and its own updates would fail if it stayed. among: only '
+  'of these tables.';
 
-create or replace function pgstream._unpublish_unwritable() returns void
+create or replace function pgstream._unpublish_unwritable(among oid[] default null) returns void
   language plpgsql volatile parallel unsafe security definer
   -- definer: only the owner of a publication may change it
   set search_path = pg_catalog, pg_temp
@@ -127,7 +135,14 @@ declare
   v_usual constant text := current_setting('lock_timeout');
   v_rel regclass;
 begin
-  for v_rel in select c.rel from pgstream._publication_changes() c where c.must loop
+  for v_rel in
+    select r.prrelid
+    from pg_publication_rel r
+    join pg_publication p on p.oid = r.prpubid and p.pubname = 'pgstream_update'
+    where (among is null or r.prrelid = any (among))
+      and not pgstream._has_replica_identity(r.prrelid)
+    order by r.prrelid
+  loop
     perform set_config('lock_timeout', '0', true);
     execute format('alter publication pgstream_update drop table only %s', v_rel);
     perform set_config('lock_timeout', v_usual, true);
@@ -139,25 +154,27 @@ comment on function pgstream._unpublish_unwritable is
   'Takes tables that have lost their replica identity out of pgstream_update, however long it has '
   'to wait: their updates would fail otherwise.';
 
-create or replace function pgstream._sync_publications(queue boolean) returns integer
+create or replace function pgstream._sync_publications(
+  queue boolean, among oid[] default null, deadline timestamptz default null
+) returns integer
   language plpgsql volatile parallel unsafe security definer
   -- definer: only the owner of a publication and of a table may publish the one in the other
   set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_deadline constant timestamptz := pgstream._lock_deadline();
+  v_deadline constant timestamptz := coalesce(deadline, pgstream._lock_deadline());
   v_change record;
   v_locked boolean;
   v_queue boolean := queue;
   v_count integer := 0;
 begin
-  perform pgstream._unpublish_unwritable();
-  if not exists (select from pgstream._publication_changes()) then
+  perform pgstream._unpublish_unwritable(among);
+  if not exists (select from pgstream._publication_changes(among)) then
     return 0;
   end if;
-  v_locked := pgstream._try_lock('publications');
+  v_locked := pgstream._try_lock('publications', deadline => v_deadline);
 
-  for v_change in select * from pgstream._publication_changes() loop
+  for v_change in select * from pgstream._publication_changes(among) loop
     if v_change.wanted then
       if not v_locked then
         perform pgstream._refuse_locked('the publications are');
@@ -181,7 +198,8 @@ end
 $$;
 
 comment on function pgstream._sync_publications is
-  'Does the work of pgstream.sync_publications(). queue: whether it may wait in the lock manager. '
+  'Does the work of pgstream.sync_publications(). among: only for these tables. queue: whether it '
+  'may wait in the lock manager. '
   'It does so for the first table only: waiting for one while others wait for another of its '
   'locks could make one of them the victim of a deadlock.';
 
@@ -221,9 +239,15 @@ begin
   if not exists (select from pg_publication where pubname = 'pgstream_control') then
     create publication pgstream_control
       for table only pgstream.schema_log, only pgstream.subscription_changes,
-        only pgstream.ddl_error
+        only pgstream.ddl_error, only pgstream.table_rewrites
       with (publish = 'insert', publish_via_partition_root = true);
     v_created := true;
+  elsif not exists (
+    select from pg_publication_tables t
+    where t.pubname = 'pgstream_control' and t.schemaname = 'pgstream'
+      and t.tablename = 'table_rewrites'
+  ) then
+    alter publication pgstream_control add table only pgstream.table_rewrites;
   end if;
   if not exists (select from pg_publication where pubname = 'pgstream_insert') then
     create publication pgstream_insert

@@ -152,3 +152,46 @@ comment on column pgstream.replication_status.wal_status is
 comment on column pgstream.replication_status.safe_wal_size is
   'How many bytes can be written before the slot is in danger of being lost; null where '
   'max_slot_wal_keep_size sets no limit.';
+
+create or replace view pgstream.status as
+select 'schema changes' as subject,
+       case
+         when t.enabled = 3 then 'followed'
+         when t.enabled = 0 then 'reconciled'
+         else 'followed in part'
+       end as state,
+       case
+         when t.enabled = 3 then 'Event triggers log each statement, at its place among the rows.'
+         else 'Changes of schemas are found when pgstream.reconcile() is called: several become '
+           'one version, at the place of the call; what is rewritten is not recorded; new tables '
+           'are not published before.'
+       end as meaning,
+       case when t.enabled < 3 then
+         'select pgstream.enable_ddl_capture(); as a role that may create event triggers, or '
+           'select pgstream.reconcile(); after each change of a schema'
+       end as hint
+from (
+  select count(*) as enabled
+  from pg_event_trigger e
+  where e.evtname in (
+      'pgstream_ddl_command_end', 'pgstream_sql_drop', 'pgstream_table_rewrite')
+    and e.evtenabled = 'A'
+) t
+union all
+select 'unfollowed schema changes', count(*)::text,
+       case when count(*) > 0
+         then 'The schema log may lack their versions; pgstream.ddl_error has the reasons.'
+         else 'The schema log lacks nothing that is known of.'
+       end,
+       case when count(*) > 0 then 'select pgstream.reconcile();' end
+from pgstream.ddl_error e
+where e.reconciled_at is null;
+
+comment on view pgstream.status is
+  'Which way pgstream works in this database, what that costs, and how to change it.';
+comment on column pgstream.status.subject is 'What the row is about.';
+comment on column pgstream.status.state is
+  'Of schema changes: followed, by event triggers; reconciled, only when asked to; followed in '
+  'part. Of unfollowed ones: how many.';
+comment on column pgstream.status.meaning is 'What follows from it.';
+comment on column pgstream.status.hint is 'What to do about it; null while all is well.';

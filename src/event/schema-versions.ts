@@ -11,29 +11,39 @@ export interface TableIds {
   readonly identity: readonly string[] | null;
 }
 
-/** What `schema_log.schema` holds, as far as it is read here. */
-export interface SchemaDocument {
-  readonly tables:
-    | readonly {
-        readonly oid: string;
-        readonly name: string;
-        readonly pgstream_id: string;
-        readonly primary_key_columns: readonly string[];
-        readonly columns: readonly {
-          readonly name: string;
-          readonly pgstream_id: string;
-          readonly nullable: boolean;
-          readonly unique: boolean;
-        }[];
-      }[]
-    | null;
+interface TableDocument {
+  readonly oid: string;
+  readonly name: string;
+  readonly pgstream_id: string;
+  readonly primary_key_columns: readonly string[];
+  readonly columns: readonly {
+    readonly name: string;
+    readonly pgstream_id: string;
+    readonly nullable: boolean;
+    readonly unique: boolean;
+  }[];
 }
 
-type TableDocument = NonNullable<SchemaDocument['tables']>[number];
+/**
+ * What `schema_log.schema` holds, as far as it is read here: all tables of the schema, or, where it
+ * is partial, those that have changed since the version before, and those that are gone.
+ */
+export interface SchemaDocument {
+  readonly tables: readonly TableDocument[] | null;
+  readonly partial?: boolean;
+  readonly dropped_tables?: readonly Pick<TableDocument, 'pgstream_id'>[];
+}
+
+interface Schema {
+  readonly schemaId: string;
+  /** By their lasting id. */
+  readonly documents: ReadonlyMap<string, TableDocument>;
+  /** By their name. */
+  readonly tables: ReadonlyMap<string, Omit<TableIds, 'schemaId'>>;
+}
 
 export class SchemaVersions {
-  readonly #schemas = new Map<string, Map<string, TableIds>>();
-  readonly #documents = new Map<string, readonly TableDocument[]>();
+  readonly #schemas = new Map<string, Schema>();
   #epoch = 0;
 
   /** Changes whenever a version does. */
@@ -43,37 +53,44 @@ export class SchemaVersions {
 
   /** A version of a schema has come into force. Returns the oids of the tables that it changes. */
   apply(schemaName: string, schemaId: string, document: SchemaDocument): number[] {
-    const tables = new Map<string, TableIds>();
-    for (const table of document.tables ?? []) {
-      const columns = new Map(table.columns.map(({ name, pgstream_id: id }) => [name, id]));
-      const key = table.primary_key_columns.flatMap((name) => columns.get(name) ?? []);
-      const unique = table.columns.find((column) => column.unique && !column.nullable);
-      tables.set(table.name, {
-        schemaId,
-        tableId: table.pgstream_id,
-        columns,
-        identity: key.length > 0 ? key : unique ? [unique.pgstream_id] : null,
-      });
-    }
-    this.#schemas.set(schemaName, tables);
+    const before = this.#schemas.get(schemaName)?.documents ?? new Map<string, TableDocument>();
+    const documents = new Map(document.partial ? before : []);
+    for (const { pgstream_id: id } of document.dropped_tables ?? []) documents.delete(id);
+    for (const table of document.tables ?? []) documents.set(table.pgstream_id, table);
+    const tables = new Map([...documents.values()].map((table) => [table.name, idsOf(table)]));
+    this.#schemas.set(schemaName, { schemaId, documents, tables });
     this.#epoch++;
-    const before = this.#documents.get(schemaName) ?? [];
-    this.#documents.set(schemaName, document.tables ?? []);
-    return changedTables(before, document.tables ?? []);
+    return changedTables(before, documents);
   }
 
   find(schemaName: string, table: string): TableIds | undefined {
-    return this.#schemas.get(schemaName)?.get(table);
+    const schema = this.#schemas.get(schemaName);
+    const ids = schema?.tables.get(table);
+    return ids && { schemaId: schema!.schemaId, ...ids };
   }
 }
 
+function idsOf(table: TableDocument): Omit<TableIds, 'schemaId'> {
+  const columns = new Map(table.columns.map(({ name, pgstream_id: id }) => [name, id]));
+  const key = table.primary_key_columns.flatMap((name) => columns.get(name) ?? []);
+  const unique = table.columns.find((column) => column.unique && !column.nullable);
+  return {
+    tableId: table.pgstream_id,
+    columns,
+    identity: key.length > 0 ? key : unique ? [unique.pgstream_id] : null,
+  };
+}
+
+/** A document that is the same object has not changed. */
 function changedTables(
-  before: readonly TableDocument[],
-  after: readonly TableDocument[],
+  before: ReadonlyMap<string, TableDocument>,
+  after: ReadonlyMap<string, TableDocument>,
 ): number[] {
-  const texts = new Map(before.map((table) => [table.oid, JSON.stringify(table)]));
-  const changed = after.filter((table) => texts.get(table.oid) !== JSON.stringify(table));
-  const left = new Set(after.map(({ oid }) => oid));
-  const dropped = before.filter(({ oid }) => !left.has(oid));
-  return [...changed, ...dropped].map(({ oid }) => Number(oid));
+  const isChanged = (id: string, table: TableDocument) => {
+    const old = before.get(id);
+    return old !== table && JSON.stringify(old) !== JSON.stringify(table);
+  };
+  const changed = [...after].filter(([id, table]) => isChanged(id, table));
+  const dropped = [...before].filter(([id]) => !after.has(id));
+  return [...changed, ...dropped].map(([, { oid }]) => Number(oid));
 }

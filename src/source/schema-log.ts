@@ -10,13 +10,17 @@ interface LoggedSchema {
 }
 
 /**
- * The version of each schema that a runner has passed last; where none has passed any, the newest.
+ * The version of each schema that a runner has passed last, whole; where none has passed any, the
+ * newest.
  */
 export async function loadSchemaVersions(sql: Sql): Promise<LoggedSchema[]> {
   return sql<LoggedSchema[]>`
-    select distinct on (schema_name) id, schema_name, schema
-    from pgstream.schema_log
-    order by schema_name, acked desc, version desc`;
+    with passed as materialized (
+      select distinct on (schema_name) id, schema_name, version
+      from pgstream.schema_log
+      order by schema_name, acked desc, version desc
+    )
+    select id, schema_name, pgstream.schema_at(schema_name, version) as schema from passed`;
 }
 
 /** Marks a version as passed by a runner that fills in metadata. */

@@ -50,6 +50,28 @@ describe('the version in force', () => {
     expect(versions.find('public', 'customers')).toBeUndefined();
   });
 
+  test('takes a partial version as a change of the one before', () => {
+    const versions = versionsOf(table('orders', []), table('customers', []), table('gone', []));
+    const renamed = { ...table('purchases', [column('added')]), pgstream_id: 'id of orders' };
+    const changed = versions.apply('public', 'version 2', {
+      partial: true,
+      tables: [renamed, { ...table('made', []), oid: '7' }],
+      dropped_tables: [{ pgstream_id: 'id of gone' }],
+    });
+    expect(changed).toEqual([1, 7, 1]);
+    expect(versions.find('public', 'orders')).toBeUndefined();
+    expect(versions.find('public', 'gone')).toBeUndefined();
+    expect(versions.find('public', 'purchases')).toMatchObject({
+      schemaId: 'version 2',
+      tableId: 'id of orders',
+      columns: new Map([['added', 't1-added']]),
+    });
+    expect(versions.find('public', 'customers')).toMatchObject({ schemaId: 'version 2' });
+    expect(versions.find('public', 'made')).toBeDefined();
+    versions.apply('public', 'version 3', { tables: [table('only', [])] });
+    expect(versions.find('public', 'customers')).toBeUndefined();
+  });
+
   test('of one schema says nothing of another', () => {
     const versions = versionsOf(table('orders', []));
     versions.apply('app', 'version 1 of app', { tables: [table('orders', [])] });
