@@ -13,8 +13,8 @@ import { secret, startStage } from './stage.mjs';
 export const title = 'drain';
 export const about =
   'Rows a second out of a slot whose log was written beforehand: `pgstream run`, in batches of 100 to one endpoint, signed, against `pg_recvlogical` with pgoutput into nothing, each from when it says that it streams.';
-export const full = { rows: 200_000, rounds: 3 };
-export const quick = { rows: 60_000, rounds: 3 };
+export const full = { rows: 300_000, rounds: 3, sizes: [1, 100, 300_000] };
+export const quick = { rows: 150_000, rounds: 3, sizes: [100] };
 
 const tables = {
   narrow: {
@@ -30,7 +30,7 @@ const tables = {
   },
 };
 
-export async function measure({ rows, rounds: count }) {
+export async function measure({ rows, rounds: count, sizes }) {
   const lines = [];
   for (const [name, { columns, values }] of Object.entries(tables)) {
     const stage = await startStage(async (sql, url) => {
@@ -40,7 +40,7 @@ export async function measure({ rows, rounds: count }) {
       await sql`insert into pgstream.webhook_subscriptions (url, table_name, batch_size, secret)
         values (${`${url}/up`}, 't', 100, ${secret})`;
     });
-    for (const size of process.env.ONLY ? [100] : [1, 100, rows]) {
+    for (const size of sizes.filter((each) => each <= rows)) {
       const write = (connection) =>
         connection.unsafe(`do $$ begin
           for i in 1..${rows / size} loop

@@ -251,9 +251,13 @@ export class Endpoint {
 
   #storeOverdue(): void {
     const now = performance.now();
-    for (const delivery of [...this.#custody.unstored()]) {
+    const overdue: Delivery[] = [];
+    for (const delivery of this.#custody.unstored()) {
       const isOverdue = now - delivery.since > (delivery.isLate ? lateHoldMs : holdMs);
       if (!isOverdue && this.#subscription.enabled) break;
+      overdue.push(delivery);
+    }
+    for (const delivery of overdue) {
       if (this.#custody.isDeleted && !delivery.inFlight) this.#custody.letGo([delivery]);
       else if (delivery.stored === 'no') this.#append(delivery);
     }
