@@ -3,7 +3,8 @@
  *
  * Invariant: the log is never held up by the endpoint. What has been in memory for `holdMs` without
  * being accepted is stored and released, and what goes beyond the share of memory is stored at once,
- * unless the quota of the table forbids it.
+ * unless the quota of the table forbids it. Only while the runner itself is what is slow, which to store
+ * would make slower still, does the log wait for events that an endpoint takes as fast as they are sent.
  *
  * What else has to hold is kept by the parts: no loss by `Custody`, order by `Window` and `Backlog`,
  * the limit of the table by `Quota`; `Attempts` sends.
