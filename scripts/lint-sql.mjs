@@ -17,7 +17,7 @@ function sqlFiles(directory) {
   if (!existsSync(directory)) return [];
   return readdirSync(directory, { recursive: true })
     .filter((file) => file.endsWith('.sql'))
-    .sort()
+    .sort((one, other) => one.localeCompare(other))
     .map((file) => path.join(directory, file));
 }
 
