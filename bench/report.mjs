@@ -53,6 +53,7 @@ function section({ title, about, options, columns, lines, notes = [] }) {
 
 const describe = (options) =>
   Object.entries(options)
+    .filter(([name]) => name !== 'sizes') // a column of its own
     .map(
       ([name, value]) =>
         `${[value]

@@ -260,9 +260,9 @@ test('rows that somebody has locked hold up nothing but themselves', async () =>
   await confirmed(sql);
   await sql.begin(async (transaction) => {
     await transaction`select from pgstream.webhook_deliveries for update`;
+    const [last] = receiver.requests.slice(-1);
     // What has failed is tried again at once.
     await configure({ retry_for: '0', timeout: '5 s' });
-    const [last] = receiver.requests.slice(-1);
     await receiver.waitUntil((all) => all.at(-1) !== last);
     await sql`insert into item values (2)`;
     await receiver.waitUntil(() => arrivals(receiver).includes('I 2 1'));
