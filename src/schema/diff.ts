@@ -216,7 +216,8 @@ function columnChanges(
   return [
     changed(rewritten(before.type, renames), after.type),
     before.nullable !== after.nullable && (after.nullable ? 'nullable' : 'not null'),
-    oldDefault !== describeDefault(after) && (describeDefault(after) || 'no default'),
+    oldDefault !== describeDefault(after) &&
+      (describeDefault(after) || (before.generated ? 'not generated' : 'no default')),
     before.identity !== after.identity &&
       (after.identity ? describeIdentity(after.identity) : 'no identity'),
     changedComment(before.metadata, after.metadata),
