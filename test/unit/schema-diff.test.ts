@@ -7,51 +7,8 @@ import {
   type ColumnDocument,
   type LoggedDocument,
   type SchemaDocument,
-  type TableDocument,
 } from '../../src/schema/document.js';
-
-const column = (id: string, given: Partial<ColumnDocument> = {}): ColumnDocument => ({
-  pgstream_id: id,
-  name: id,
-  type: 'integer',
-  default: null,
-  nullable: true,
-  unique: false,
-  metadata: null,
-  ...given,
-});
-
-const table = (id: string, given: Partial<TableDocument> = {}): TableDocument => ({
-  oid: `1${id.length}`,
-  pgstream_id: id,
-  name: id,
-  columns: [],
-  primary_key_columns: [],
-  indexes: [],
-  constraints: [],
-  foreign_keys: [],
-  ...given,
-});
-
-const index = (name: string, of: string, columns: string[], unique = false) => ({
-  name,
-  columns,
-  unique,
-  definition: `CREATE ${unique ? 'UNIQUE ' : ''}INDEX ${name} ON public.${of} USING btree (${columns.join(', ')})`,
-});
-
-const sequence = (oid: string, name: string, increment = '1') => ({
-  oid,
-  name,
-  data_type: 'bigint',
-  start_value: '1',
-  minimum_value: '1',
-  maximum_value: '10',
-  increment,
-  cycle_option: 'NO',
-});
-
-const tables = (...all: TableDocument[]): SchemaDocument => ({ tables: all });
+import { column, index, sequence, table, tables } from '../helpers/schema-documents.js';
 
 const linesBetween = (before: SchemaDocument, after: SchemaDocument) =>
   diffSchemas('public', before, after).map(formatChange);
