@@ -6,6 +6,7 @@ import { addInit, addTearDown } from './commands/init.js';
 import { addMigrate } from './commands/migrate.js';
 import { explain } from './commands/output.js';
 import { addRun } from './commands/run.js';
+import { addSchema } from './commands/schema.js';
 import { exitCode, PgstreamError } from './errors.js';
 import { version } from './version.js';
 
@@ -20,6 +21,7 @@ addRun(program);
 addTearDown(program);
 addMigrate(program);
 addCheck(program);
+addSchema(program);
 addDemo(program);
 
 try {

@@ -17,6 +17,11 @@ export interface MigrationStatus {
   readonly ranAt: string | undefined;
 }
 
+/** All that a look at the ledger of migrations needs; a client of `pg` has it. */
+interface LedgerReader {
+  query<Row extends pg.QueryResultRow>(text: string): Promise<{ rows: Row[] }>;
+}
+
 /** Opens a connection of its own for installing; every error it throws is one for a user. */
 export async function withClient<T>(
   connection: Connection,
@@ -95,7 +100,7 @@ export function removeSchema(client: pg.Client): Promise<boolean> {
 }
 
 /** All migrations of this version, oldest first, with the time when each ran. */
-export async function migrationStatus(client: pg.Client): Promise<MigrationStatus[]> {
+export async function migrationStatus(client: LedgerReader): Promise<MigrationStatus[]> {
   const ran = new Map<string, string>();
   if (await isInstalled(client)) {
     const { rows } = await client.query<{ name: string; run_on: string }>(
@@ -107,7 +112,7 @@ export async function migrationStatus(client: pg.Client): Promise<MigrationStatu
 }
 
 /** Refuses to go on where the schema is missing or older than this program. */
-export async function requireSchema(client: pg.Client): Promise<void> {
+export async function requireSchema(client: LedgerReader): Promise<void> {
   const status = await migrationStatus(client);
   const pending = status.filter(({ ranAt }) => ranAt === undefined);
   if (pending.length === status.length) {
@@ -132,7 +137,7 @@ async function migrationNames(): Promise<string[]> {
     .sort();
 }
 
-async function isInstalled(client: pg.Client): Promise<boolean> {
+async function isInstalled(client: LedgerReader): Promise<boolean> {
   const { rows } = await client.query<{ installed: boolean }>(
     "select to_regclass('pgstream.migrations') is not null as installed",
   );
