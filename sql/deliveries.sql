@@ -112,7 +112,8 @@ begin
             hint = 'See which there are: select id, url, state from pgstream.webhook_status;';
   end if;
 
-  select bool_and(r.state in ('streaming', 'reconnecting')) filter (where r.state <> 'missing'),
+  select bool_and(r.state in ('starting', 'streaming', 'reconnecting'))
+           filter (where r.state <> 'missing'),
          string_agg(format('slot %s: %s', r.slot_name, r.state), ', ' order by r.slot_name)
   into v_reading, v_slots
   from pgstream.replication_status r

@@ -407,6 +407,15 @@ describe('wait_delivered', () => {
     });
   });
 
+  test('waits for a runner that is starting', async () => {
+    await beRead({ state: 'starting' });
+    await sql`select pg_logical_emit_message(true, 'test', '')`;
+    const waiting = await startWaiting();
+    expect(waiting.ended).toBe(false);
+    await keepConfirming(waiting);
+    await waiting.result;
+  });
+
   test('keeps waiting while the next runner takes over', async () => {
     await beRead();
     await sql`select pg_logical_emit_message(true, 'test', '')`;
