@@ -44,4 +44,4 @@ try {
 }
 
 // A driver that is still about to reconnect does not keep a command that has ended alive.
-process.exit();
+process.stdout.write('', () => process.exit());
