@@ -15,7 +15,7 @@ import type { Dispatcher } from './delivery/dispatcher.js';
 import { encodeEvent, type Action, type Change } from './event/encode.js';
 import { keyColumns, withPartitionIdentity } from './event/identity.js';
 import { JsonWriter } from './event/json-writer.js';
-import { rowKey } from './event/row-key.js';
+import { rowKeys } from './event/row-key.js';
 import type { SchemaDocument, SchemaVersions } from './event/schema-versions.js';
 import type { Slice } from './event/slice.js';
 import { prepareTable, type EventTable } from './event/table.js';
@@ -395,25 +395,11 @@ function isFirstBeyondChange({ beyondChange }: Table, subscription: number): boo
  */
 function keysOf(table: Table, change: Change, transaction: Transaction): readonly number[] {
   const { keyColumns: columns, relation, description } = table;
-  if (columns.length === 0) return noKeys;
-  const before = change.old && rowKey(relation.oid, columns, change.old);
-  const after = change.new && rowKey(relation.oid, columns, change.new, change.old);
-  const keys = distinct(before, after);
-  if (description.partitionIdentity) {
-    if (change.action === 'D') {
-      table.departed = { transaction, keys };
-    } else if (change.action === 'I' && table.departed) {
-      const { departed } = table;
-      table.departed = undefined;
-      if (departed.transaction === transaction) return [...new Set([...keys, ...departed.keys])];
-    }
-  }
-  return keys;
-}
-
-const noKeys: readonly number[] = [];
-
-function distinct(one: number | undefined, other: number | undefined): readonly number[] {
-  if (one === undefined) return other === undefined ? noKeys : [other];
-  return other === undefined || other === one ? [one] : [one, other];
+  const keys = rowKeys(relation.oid, columns, change);
+  if (!description.partitionIdentity || keys.length === 0) return keys;
+  const { departed } = table;
+  if (change.action === 'D') table.departed = { transaction, keys };
+  if (change.action !== 'I' || !departed) return keys;
+  table.departed = undefined;
+  return departed.transaction === transaction ? [...new Set([...keys, ...departed.keys])] : keys;
 }

@@ -32,3 +32,18 @@ export function rowKey(
   }
   return hash & 0x7fffffff;
 }
+
+const none: readonly number[] = [];
+
+/** The rows that a change is of: none where nothing tells them apart, two where the key changes. */
+export function rowKeys(
+  table: number,
+  columns: readonly number[],
+  { old, new: row }: { readonly old?: Tuple | undefined; readonly new?: Tuple | undefined },
+): readonly number[] {
+  if (columns.length === 0) return none;
+  const before = old && rowKey(table, columns, old);
+  const after = row && rowKey(table, columns, row, old);
+  if (before === undefined) return after === undefined ? none : [after];
+  return after === undefined || after === before ? [before] : [before, after];
+}
