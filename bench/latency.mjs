@@ -13,7 +13,7 @@
 import { arrivalRate } from './bare.mjs';
 import { figure, quantiles, ratio, rounds } from './figures.mjs';
 import { startRecvlogical, until } from './harness.mjs';
-import { secret, startStage } from './stage.mjs';
+import { secret, startStage, writer } from './stage.mjs';
 
 export const title = 'latency';
 export const about =
@@ -37,7 +37,7 @@ export async function measure({ seconds, rounds: count }) {
   });
   const { database, sql, receiver } = stage;
   const write = (table, rate, rows) =>
-    sql`call bench_write(${table}::text, ${rate}::float8, ${rows}::integer)`;
+    sql`call bench_write(array[${table}::text], ${rate}::float8, ${rows}::integer)`;
   const lines = [];
   await stage.withRunner(async () => {
     const saturate = async () => {
@@ -104,25 +104,3 @@ async function readPlain(database, rows, write) {
   });
   return quantiles(samples);
 }
-
-/** Commits rows one by one, each when it is due, or at once where it is late. */
-const writer = `
-  create procedure bench_write(into_table text, rate float8, rows integer) language plpgsql as $$
-  declare
-    v_start constant timestamptz := clock_timestamp();
-    v_ahead float8;
-  begin
-    for n in 1..rows loop
-      v_ahead := (n - 1) / rate - extract(epoch from clock_timestamp() - v_start);
-      if v_ahead > 0 then
-        perform pg_sleep(v_ahead);
-      end if;
-      if into_table = 'plain' then
-        insert into plain (sent) values (extract(epoch from clock_timestamp()) * 1000000);
-      else
-        insert into delivered (sent) values (extract(epoch from clock_timestamp()) * 1000000);
-      end if;
-      commit;
-    end loop;
-  end
-  $$`;

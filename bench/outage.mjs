@@ -15,7 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { arrivalRate, postBare } from './bare.mjs';
 import { figure, quantiles, ratio, rounds } from './figures.mjs';
 import { now } from './harness.mjs';
-import { secret, startStage } from './stage.mjs';
+import { secret, startStage, writer } from './stage.mjs';
 
 export const title = 'outage';
 export const about =
@@ -118,8 +118,9 @@ async function measureOneOfTen(rows, seconds, count) {
   const { sql, receiver } = stage;
   /** How many events arrive. */
   const arriving = (status, written) => (status === 204 ? written : (written * 9) / 10);
+  const tables = `{${Array.from({ length: 10 }, (_, i) => `t${i}`).join(',')}}`;
   const write = (rate, written) => (connection) =>
-    connection`call bench_write(${rate}::float8, ${written}::integer)`;
+    connection`call bench_write(${tables}::text[], ${rate}::float8, ${written}::integer)`;
   const recover = async () => {
     await receiver.set({ status: 204 });
     await sql`select pgstream.replay(subscription => id) from pgstream.webhook_subscriptions`;
@@ -163,22 +164,3 @@ async function measureOneOfTen(rows, seconds, count) {
     line('their p99, ms', 'p99', late, 1),
   ];
 }
-
-/** Commits rows one by one, into each table in turn, when they are due. */
-const writer = `
-  create procedure bench_write(rate float8, rows integer) language plpgsql as $$
-  declare
-    v_start constant timestamptz := clock_timestamp();
-    v_ahead float8;
-  begin
-    for n in 1..rows loop
-      v_ahead := (n - 1) / rate - extract(epoch from clock_timestamp() - v_start);
-      if v_ahead > 0 then
-        perform pg_sleep(v_ahead);
-      end if;
-      execute format('insert into t%s (sent) values ($1)', n % 10)
-        using (extract(epoch from clock_timestamp()) * 1000000)::bigint;
-      commit;
-    end loop;
-  end
-  $$`;

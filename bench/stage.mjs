@@ -103,3 +103,22 @@ export async function startStage(setUp) {
     },
   };
 }
+
+/** Commits rows one by one, into each table in turn, when they are due, or at once where it is late. */
+export const writer = `
+  create procedure bench_write(tables text[], rate float8, rows integer) language plpgsql as $$
+  declare
+    v_start constant timestamptz := clock_timestamp();
+    v_ahead float8;
+  begin
+    for n in 1..rows loop
+      v_ahead := (n - 1) / rate - extract(epoch from clock_timestamp() - v_start);
+      if v_ahead > 0 then
+        perform pg_sleep(v_ahead);
+      end if;
+      execute format('insert into %I (sent) values ($1)', tables[1 + n % cardinality(tables)])
+        using (extract(epoch from clock_timestamp()) * 1000000)::bigint;
+      commit;
+    end loop;
+  end
+  $$`;
