@@ -56,7 +56,7 @@ export interface TenureOptions {
 }
 
 /** After so many messages of the log, what has come from endpoints has its turn. */
-const messagesAtOnce = 512;
+const messagesAtOnce = 64;
 /** How long a stop waits for endpoints that have not answered yet. */
 const drainMs = 20_000;
 /** How often subscriptions are looked up while the log, which else tells of them, is not read. */

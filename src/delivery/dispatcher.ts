@@ -33,7 +33,7 @@ export class Dispatcher {
   #isBusy = true;
 
   /** `waiting`: the bytes that wait in the table for each subscription. */
-  constructor(waiting: Map<number, number>, context: Omit<EndpointContext, 'changed' | 'isBusy'>) {
+  constructor(waiting: Map<number, number>, context: Omit<EndpointContext, 'changed' | 'isBusy' | 'isAlone'>) {
     this.#waiting = waiting;
     this.#context = {
       ...context,
@@ -41,6 +41,7 @@ export class Dispatcher {
         if (this.#isAwaited?.()) this.#wake?.();
       },
       isBusy: () => this.#isBusy,
+      isAlone: () => this.#endpoints.size === 1,
     };
     this.#timer = setInterval(() => {
       const before = this.#utilization;

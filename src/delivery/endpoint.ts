@@ -3,8 +3,9 @@
  *
  * Invariant: the log is never held up by the endpoint. What has been in memory for `holdMs` without
  * being accepted is stored and released, and what goes beyond the share of memory is stored at once,
- * unless the quota of the table forbids it. Only while the runner itself is what is slow, which to store
- * would make slower still, does the log wait for events that an endpoint takes as fast as they are sent.
+ * unless the quota of the table forbids it. The log waits only for an endpoint that takes events as
+ * fast as they are sent, and only while the runner itself is what is slow, which to store them would
+ * make slower still, or while no other subscription waits with it and the log is not late.
  *
  * What else has to hold is kept by the parts: no loss by `Custody`, order by `Window` and `Backlog`,
  * the limit of the table by `Quota`; `Attempts` sends.
@@ -19,6 +20,8 @@ import { Quota } from './quota.js';
 export interface EndpointContext extends AttemptsContext, CustodyContext {
   /** Whether the runner itself has so much to do that endpoints wait for it. */
   readonly isBusy: () => boolean;
+  /** Whether no other subscription has had events, so that none waits for the log with this one. */
+  readonly isAlone: () => boolean;
   /** The subscription is to be disabled, for this reason. */
   readonly disable: (subscription: number, reason: string) => void;
 }
@@ -39,10 +42,10 @@ const holdMs = 3_000;
 const lateHoldMs = 1_000;
 /** An endpoint whose oldest event is younger is waited for, where it would have to be stored else. */
 const quickMs = 500;
-/** The same while the runner itself is what is slow: to store events would cost it more time still. */
-const busyQuickMs = 2_000;
+/** The same where the log may wait: to store events would only cost more. */
+const patientQuickMs = 2_000;
 /** So many events are enough in memory then, beside those that may be under way. */
-const busyWindow = 500;
+const patientWindow = 500;
 /** How often the table is looked at for what others have done to it, where that matters … */
 const lookEveryMs = 2_000;
 /** … and for how many of those that are to be sent again. */
@@ -111,7 +114,7 @@ export class Endpoint {
     const share = since === 'now' ? 1 : 0.5;
     const isOver =
       this.#custody.unstoredBytes > this.#share * share ||
-      (this.#context.isBusy() && this.#window.size > (busyWindow + this.#mostUnderWay) * share);
+      (this.#isPatient && this.#window.size > (patientWindow + this.#mostUnderWay) * share);
     return isOver && !this.#backlog.hasTail && this.#isQuick;
   }
 
@@ -205,9 +208,15 @@ export class Endpoint {
   /** Whether it has accepted so far what came, and not long ago. */
   get #isQuick(): boolean {
     const oldest = this.#window.oldestHeld;
-    const mostMs = this.#context.isBusy() ? busyQuickMs : quickMs;
+    const mostMs = this.#isPatient ? patientQuickMs : quickMs;
     const isRecent = !!oldest && performance.now() - oldest.since < mostMs;
     return isRecent && this.#sender.isUp && this.#subscription.enabled;
+  }
+
+  /** Whether to hold the log up for a moment hurts nobody. */
+  get #isPatient(): boolean {
+    const { isBusy, isAlone } = this.#context;
+    return isBusy() || (isAlone() && this.#window.oldestHeld?.isLate === false);
   }
 
   /** Bytes of memory that its events may take before they are stored. */

@@ -86,6 +86,17 @@ test('an endpoint that is slower than its events come spills them, and another o
   expect(arrivals(receiver).sort()).toEqual(arrivals(other).sort());
 });
 
+test('the only endpoint, if it takes events as fast as they are sent, is waited for, and nothing is stored', async () => {
+  const { sql, receiver } = await startItems({ subscription: { max_in_flight: 64 } });
+  receiver.reply({ delay: 40 });
+  await sql`insert into item select generate_series(1, 7000)`;
+  await receiver.waitUntil(() => accepted(receiver).length === 7000, patience);
+  await confirmed(sql);
+  const [table] =
+    await sql`select pg_relation_size('pgstream.webhook_deliveries')::integer as bytes`;
+  expect(table).toEqual({ bytes: 0 });
+});
+
 test('an event that is always refused holds up its own row alone, until it is skipped by a delete, also in batches', async () => {
   const { sql, receiver, other, subscribe } = await startItems();
   await subscribe({ url: other.url, batch_size: 5 });
