@@ -137,6 +137,14 @@ comment on column pgstream.webhook_subscriptions.on_quota is
 comment on column pgstream.webhook_subscriptions.secret is
   'Signs each request as Standard Webhooks has it: whsec_ and base64 (HMAC-SHA256) or whsk_ and '
   'base64 (ed25519); several, separated by spaces, while one replaces the other.';
+comment on column pgstream.webhook_subscriptions.filter is
+  'A boolean SQL expression over new, old and op, e.g. new.total > 100; null: every event.';
+comment on column pgstream.webhook_subscriptions.payload is
+  'A SQL expression over new, old and op that yields jsonb, which is sent; null: the whole event.';
+comment on column pgstream.webhook_subscriptions.format is
+  'The shape of a request: pgstream, standard, cloudevents, cloudevents_binary or debezium.';
+comment on column pgstream.webhook_subscriptions.owner is
+  'The role that made the subscription, and whose privileges decide what it is sent.';
 comment on column pgstream.webhook_subscriptions.created_at is
   'When the transaction that subscribed began.';
 

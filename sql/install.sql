@@ -49,6 +49,13 @@ select not exists (select from pgstream.migrations where name = '0006_schema_obj
   insert into pgstream.migrations (name, run_on) values ('0006_schema_objects', now());
 \endif
 
+select not exists (select from pgstream.migrations where name = '0007_subscription_programs')
+  as pending \gset
+\if :pending
+  \ir ../migrations/0007_subscription_programs.up.sql
+  insert into pgstream.migrations (name, run_on) values ('0007_subscription_programs', now());
+\endif
+
 \ir code.sql
 commit;
 \echo pgstream is installed

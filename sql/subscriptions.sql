@@ -244,7 +244,11 @@ begin
       'onExhausted', new.on_exhausted,
       'spillQuota', new.spill_quota,
       'onQuota', new.on_quota,
-      'secret', new.secret
+      'secret', new.secret,
+      'filter', new.filter,
+      'payload', new.payload,
+      'format', new.format,
+      'owner', new.owner
     ));
   end if;
   return null;

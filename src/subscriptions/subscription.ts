@@ -28,4 +28,11 @@ export interface Subscription {
   readonly onQuota: 'hold' | 'disable' | 'drop_oldest';
   /** Secrets of Standard Webhooks, separated by spaces; null: requests are not signed. */
   readonly secret: string | null;
+  /** A boolean SQL expression over new, old and op; null: every event. */
+  readonly filter: string | null;
+  /** A SQL expression that yields jsonb, sent instead of the body in `format`. */
+  readonly payload: string | null;
+  readonly format: 'pgstream' | 'standard' | 'cloudevents' | 'cloudevents_binary' | 'debezium';
+  /** The role that made it, and whose privileges decide what it is sent. */
+  readonly owner: string;
 }

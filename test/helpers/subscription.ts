@@ -21,5 +21,9 @@ export const testSubscription = (given: Partial<Subscription> = {}): Subscriptio
   spillQuota: 10 * 1024 ** 3,
   onQuota: 'hold',
   secret: null,
+  filter: null,
+  payload: null,
+  format: 'pgstream',
+  owner: 'postgres',
   ...given,
 });
