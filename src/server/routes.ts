@@ -2,8 +2,10 @@
 import { z } from 'zod';
 import { exitCode, type PgstreamError } from '../errors.js';
 import type { Report } from '../lease/row.js';
+import { subscribeBody, toColumns, unsubscribeBody } from '../subscriptions/request.js';
 import type { SubscriptionStore } from '../subscriptions/store.js';
 import { createMetrics, type Measured } from './metrics.js';
+import { describeApi } from './openapi.js';
 import { HttpError, type Route } from './server.js';
 
 export interface RunnerStatus {
@@ -19,21 +21,9 @@ export interface RouteOptions {
   readonly explain: (error: unknown) => PgstreamError;
 }
 
-const key = {
-  url: z.string(),
-  schema: z.string().default(''),
-  table: z.string().default(''),
-  name: z.string().default(''),
-};
-const subscribeBody = z.strictObject({
-  ...key,
-  event_types: z.array(z.string()).nullable().default(null),
-  headers: z.record(z.string(), z.string()).optional(),
-  max_in_flight: z.int().nullable().optional(),
-  timeout: z.string().nullable().optional(),
-  inject_metadata: z.boolean().optional(),
-});
-const unsubscribeBody = z.strictObject({ ...key, event_types: z.unknown().optional() });
+const refused = 'The body is not as described, or SQL refuses what it says.';
+const unknown = 'There is no subscription of this id.';
+const away = 'The database of the subscriptions cannot be reached.';
 
 export function createRoutes({ store, status, measure, explain }: RouteOptions): Route[] {
   const metrics = createMetrics(measure);
@@ -48,56 +38,108 @@ export function createRoutes({ store, status, measure, explain }: RouteOptions):
     }
   };
 
-  return [
+  const found = <T>(value: T | undefined, id: string): T => {
+    if (value) return value;
+    throw new HttpError(404, `there is no subscription ${id}`, 'GET /webhooks lists all.');
+  };
+
+  const routes: Route[] = [
     {
       method: 'POST',
       path: '/webhooks/subscribe',
-      answer: async (body) => {
-        const { schema, table, ...rest } = parse(subscribeBody, body);
-        const request = { ...rest, schema_name: schema, table_name: table };
+      summary: 'Makes a subscription, or changes the one of this url, schema, table and name.',
+      takes: subscribeBody,
+      answers: { 201: 'The subscription.', 400: refused, 503: away },
+      answer: async ({ body }) => {
+        const request = toColumns(parse(subscribeBody, body));
         return { status: 201, body: await withStore(() => store.subscribe(request)) };
       },
     },
     {
       method: 'POST',
       path: '/webhooks/unsubscribe',
-      answer: async (body) => {
-        const { url, schema, table, name } = parse(unsubscribeBody, body);
-        const row = { url, schema_name: schema, table_name: table, name };
-        return { status: 200, body: { deleted: await withStore(() => store.unsubscribe(row)) } };
+      summary: 'Deletes exactly the subscription of this url, schema, table and name.',
+      takes: unsubscribeBody,
+      answers: { 200: 'How many were deleted, 0 or 1.', 400: refused, 503: away },
+      answer: async ({ body }) => {
+        const key = toColumns(parse(unsubscribeBody, body));
+        return { status: 200, body: { deleted: await withStore(() => store.unsubscribe(key)) } };
       },
     },
     {
       method: 'GET',
       path: '/webhooks',
+      summary: 'All subscriptions.',
+      answers: { 200: 'The subscriptions, in the order of their making.', 503: away },
       answer: async () => ({ status: 200, body: await withStore(() => store.list()) }),
+    },
+    {
+      method: 'GET',
+      path: '/webhooks/{id}',
+      summary: 'A subscription.',
+      answers: { 200: 'The subscription.', 404: unknown, 503: away },
+      answer: async ({ id }) => {
+        const row = found(await withStore(() => store.find(id)), id);
+        return { status: 200, body: row };
+      },
+    },
+    {
+      method: 'DELETE',
+      path: '/webhooks/{id}',
+      summary: 'Deletes a subscription.',
+      answers: { 200: 'It was deleted.', 404: unknown, 503: away },
+      answer: async ({ id }) => {
+        const deleted = found(await withStore(() => store.remove(id)), id);
+        return { status: 200, body: { deleted } };
+      },
     },
     {
       method: 'GET',
       path: '/health',
       open: true,
+      summary: 'Whether the process answers.',
+      answers: { 200: 'It does.' },
       answer: () => ({ status: 200, body: { status: 'ok' } }),
     },
     {
       method: 'GET',
       path: '/ready',
       open: true,
+      summary: 'Whether this runner streams from the slot.',
+      answers: { 200: 'It does.', 503: 'It does not; the body says why.' },
       answer: () => {
         const { state, problem } = status();
         return { status: state === 'streaming' ? 200 : 503, body: { state, problem } };
       },
     },
-    { method: 'GET', path: '/status', answer: () => ({ status: 200, body: status() }) },
+    {
+      method: 'GET',
+      path: '/status',
+      summary: 'How the runner does.',
+      answers: { 200: 'Its state and counts.' },
+      answer: () => ({ status: 200, body: status() }),
+    },
     {
       method: 'GET',
       path: '/metrics',
+      summary: 'Metrics in the text format of Prometheus.',
+      answers: { 200: 'The metrics.' },
       answer: async () => ({
         status: 200,
         body: await metrics.text(),
         contentType: metrics.contentType,
       }),
     },
+    {
+      method: 'GET',
+      path: '/openapi.json',
+      open: true,
+      summary: 'This description.',
+      answers: { 200: 'A document of OpenAPI 3.1.' },
+      answer: () => ({ status: 200, body: describeApi(routes) }),
+    },
   ];
+  return routes;
 }
 
 function parse<T>(schema: z.ZodType<T>, body: unknown): T {

@@ -2,6 +2,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { z } from 'zod';
 import { PgstreamError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Settings } from '../settings/settings.js';
@@ -13,13 +14,19 @@ export interface Reply {
   readonly contentType?: string;
 }
 
-/** Answers one method of one path; `body` is the parsed JSON of a POST. */
+/** Answers one method of one path. */
 export interface Route {
-  readonly method: 'GET' | 'POST';
+  readonly method: 'GET' | 'POST' | 'DELETE';
+  /** `{id}` stands for one segment. */
   readonly path: string;
   /** Answered without a token too. */
   readonly open?: boolean;
-  readonly answer: (body: unknown) => Reply | Promise<Reply>;
+  /** What the description says: what it does, what it is sent, and what its statuses mean. */
+  readonly summary: string;
+  readonly takes?: z.ZodType;
+  readonly answers: Readonly<Record<number, string>>;
+  /** `body` is the parsed JSON of a POST, `id` what stands for `{id}`. */
+  readonly answer: (asked: { body: unknown; id: string }) => Reply | Promise<Reply>;
 }
 
 export interface RunningServer {
@@ -79,15 +86,15 @@ async function handle(
   routes: readonly Route[],
   token: string | undefined,
 ): Promise<Reply> {
-  const path = pathOf(request.url);
-  const known = routes.filter((route) => route.path === path);
+  const known = routesTo(routes, request.url);
   if (known.length === 0) throw new HttpError(404, 'Not Found');
-  const route = known.find(({ method }) => method === request.method);
+  const { route, id } = known.find(({ route: { method } }) => method === request.method) ?? {};
   if (!route) throw new HttpError(405, 'Method Not Allowed');
   if (token !== undefined && !route.open && !isAuthorized(request, token)) {
     throw new HttpError(401, 'Unauthorized', 'Send the header "authorization: Bearer <token>".');
   }
-  return route.answer(route.method === 'POST' ? await readJson(request) : undefined);
+  const body = route.method === 'POST' ? await readJson(request) : undefined;
+  return route.answer({ body, id: id ?? '' });
 }
 
 function isAuthorized(request: http.IncomingMessage, token: string): boolean {
@@ -121,10 +128,21 @@ function replyTo(error: unknown, log: Log): Reply {
   return { status: 500, body: { message: 'Internal Server Error' } };
 }
 
-const pathOf = (url: string | undefined) => (url ?? '/').split('?')[0];
+/** The routes of a URL's path, each with what stands there for `{id}`. */
+function routesTo(routes: readonly Route[], url = '/'): { route: Route; id: string | undefined }[] {
+  const path = url.split('?')[0]!;
+  const exact = routes.filter((route) => route.path === path);
+  if (exact.length > 0) return exact.map((route) => ({ route, id: undefined }));
+  const last = path.lastIndexOf('/') + 1;
+  const id = path.slice(last);
+  const pattern = `${path.slice(0, last)}{id}`;
+  return routes.filter((route) => id && route.path === pattern).map((route) => ({ route, id }));
+}
 
 const methodsOf = (routes: readonly Route[], url: string | undefined) =>
-  routes.flatMap(({ path, method }) => (path === pathOf(url) ? method : [])).join(', ');
+  routesTo(routes, url)
+    .map(({ route }) => route.method)
+    .join(', ');
 
 function listen(server: http.Server, { host, port }: Settings['server']['address']): Promise<void> {
   return new Promise((resolve, reject) => {

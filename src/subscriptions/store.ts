@@ -1,26 +1,9 @@
-/** `pgstream.webhook_subscriptions`, as the HTTP server changes it. What is valid, SQL decides. */
+/** `pgstream.webhook_subscriptions`, as the HTTP server changes it. */
 import type { Sql } from 'postgres';
 import { arrayLiteral } from '../source/array-literal.js';
+import type { SubscriptionKey, SubscriptionRequest } from './request.js';
 
-/** The columns that may be given; what is left out takes the column's default. */
-export interface SubscriptionRequest {
-  readonly url: string;
-  readonly schema_name: string;
-  readonly table_name: string;
-  readonly name: string;
-  readonly event_types: readonly string[] | null;
-  readonly headers?: Readonly<Record<string, string>> | undefined;
-  readonly max_in_flight?: number | null | undefined;
-  readonly timeout?: string | null | undefined;
-  readonly inject_metadata?: boolean | undefined;
-}
-
-export type SubscriptionKey = Pick<
-  SubscriptionRequest,
-  'url' | 'schema_name' | 'table_name' | 'name'
->;
-
-/** A row; headers are left out, since they may hold credentials. */
+/** A row, without headers and secrets, which may hold credentials. */
 export type SubscriptionRow = Readonly<Record<string, unknown>>;
 
 export interface SubscriptionStore {
@@ -29,22 +12,25 @@ export interface SubscriptionStore {
   /** Deletes the subscription with exactly this key; returns how many there were, 0 or 1. */
   unsubscribe(key: SubscriptionKey): Promise<number>;
   list(): Promise<SubscriptionRow[]>;
+  find(id: string): Promise<SubscriptionRow | undefined>;
+  /** Deletes a subscription; returns how many there were, 0 or 1. */
+  remove(id: string): Promise<number>;
 }
+
+const keyColumns = ['url', 'schema_name', 'table_name', 'name'];
 
 export function createSubscriptionStore(sql: Sql): SubscriptionStore {
   const columns = () => sql`
-    id::float8 as id, url, schema_name, table_name, to_json(event_types) as event_types, name,
-    max_in_flight, timeout, inject_metadata, created_at`;
+    id::float8 as id, url, schema_name, table_name, name, to_json(event_types) as event_types,
+    filter, payload, format, ordering, max_in_flight, batch_size, batch_wait::text, timeout::text,
+    rate, retry_for::text, on_exhausted, spill_quota::float8 as spill_quota, on_quota,
+    inject_metadata, enabled, disabled_reason, owner, created_at`;
   return {
     async subscribe(request) {
-      const given = Object.fromEntries(
-        Object.entries(request).filter(([, value]) => value !== undefined),
-      );
-      const updated = Object.keys(given).filter(
-        (name) => !['url', 'schema_name', 'table_name', 'name'].includes(name),
-      );
+      const given = Object.entries(request).filter(([, value]) => value !== undefined);
+      const updated = given.map(([column]) => column).filter((name) => !keyColumns.includes(name));
       const values = {
-        ...given,
+        ...Object.fromEntries(given),
         event_types: request.event_types && arrayLiteral(request.event_types),
         headers: sql.json(request.headers ?? {}),
       };
@@ -69,6 +55,18 @@ export function createSubscriptionStore(sql: Sql): SubscriptionStore {
     async list() {
       return sql<SubscriptionRow[]>`
         select ${columns()} from pgstream.webhook_subscriptions order by id`;
+    },
+
+    async find(id) {
+      const [row] = await sql<SubscriptionRow[]>`
+        select ${columns()} from pgstream.webhook_subscriptions where id::text = ${id}`;
+      return row;
+    },
+
+    async remove(id) {
+      const { count } = await sql`
+        delete from pgstream.webhook_subscriptions where id::text = ${id}`;
+      return count;
     },
   };
 }

@@ -100,8 +100,32 @@ describe('POST /webhooks/subscribe', () => {
       max_in_flight: 2,
       timeout: '500 ms',
       inject_metadata: true,
+      secret: `whsec_${btoa('s'.repeat(32))}`,
+      ordering: 'strict',
+      batch_size: 10,
+      batch_wait: '20 ms',
+      rate: 5,
+      retry_for: '1 hour',
+      on_exhausted: 'block',
+      spill_quota: 1000,
+      on_quota: 'disable',
+      enabled: false,
     });
-    expect(answer.status).toBe(201);
+    expect(answer).toMatchObject({
+      status: 201,
+      body: {
+        ordering: 'strict',
+        batch_size: 10,
+        batch_wait: '00:00:00.02',
+        rate: 5,
+        retry_for: '01:00:00',
+        on_exhausted: 'block',
+        spill_quota: 1000,
+        on_quota: 'disable',
+        enabled: false,
+      },
+    });
+    expect(JSON.stringify(answer.body)).not.toContain(btoa('s'.repeat(32)));
     expect(JSON.stringify(answer.body)).not.toContain('secret');
     expect(await rows()).toMatchObject([
       {
@@ -212,6 +236,59 @@ test('GET /webhooks lists the subscriptions in the order of their making', async
   expect(body).toMatchObject([{ name: 'b', id: expect.any(Number) }, { name: 'a' }]);
 });
 
+describe('/webhooks/{id}', () => {
+  test('GET shows one subscription, and DELETE ends it', async () => {
+    const { body: made } = await post('/webhooks/subscribe', { url, headers: { a: 'secret' } });
+    await post('/webhooks/subscribe', { url, name: 'other' });
+    const at = `/webhooks/${String(made['id'])}`;
+    expect(await ask(at)).toMatchObject({ status: 200, body: made });
+    expect(await ask(at, { method: 'DELETE' })).toMatchObject({
+      status: 200,
+      body: { deleted: 1 },
+    });
+    expect((await ask(at)).status).toBe(404);
+    expect((await ask(at, { method: 'DELETE' })).status).toBe(404);
+    expect(await rows()).toMatchObject([{ name: 'other' }]);
+  });
+
+  test.each(['0', 'x', '%00', "1'", '1 or true', '99999999999999999999'])(
+    'is a 404 for %s',
+    async (id) => {
+      expect(await ask(`/webhooks/${id}`)).toMatchObject({
+        status: 404,
+        body: { message: expect.stringContaining('subscription') },
+      });
+    },
+  );
+});
+
+test('GET /openapi.json describes all that is answered, with what a subscription may say', async () => {
+  const { status, body } = await ask('/openapi.json');
+  expect(status).toBe(200);
+  expect(body).toMatchObject({ openapi: '3.1.0', info: { title: 'pgstream' } });
+  const paths = body['paths'] as Record<string, Record<string, Record<string, unknown>>>;
+  for (const [path, methods] of Object.entries(paths)) {
+    const answer = await ask(path.replace('{id}', '0'), { method: 'OPTIONS' });
+    expect(answer.status).toBe(405);
+    const allowed = answer.headers.get('allow')!.toLowerCase().split(', ');
+    expect(Object.keys(methods)).toEqual(allowed);
+  }
+  const schema = paths['/webhooks/subscribe']!['post']!['requestBody'];
+  const columns = await database.sql`
+    select column_name::text as name from information_schema.columns
+    where table_schema = 'pgstream' and table_name = 'webhook_subscriptions'`;
+  const settable = columns
+    .map(({ name }) => String(name).replace(/^(schema|table)_name$/, '$1'))
+    .filter((name) => !['id', 'owner', 'created_at', 'disabled_reason'].includes(name));
+  expect(schema).toMatchObject({
+    required: true,
+    content: { 'application/json': { schema: { required: ['url'] } } },
+  });
+  const { properties } = (schema as { content: Record<string, { schema: { properties: object } }> })
+    .content['application/json']!.schema;
+  expect(Object.keys(properties).sort()).toEqual(settable.sort());
+});
+
 test('health, readiness and status tell how the runner does', async () => {
   expect(await ask('/health')).toMatchObject({ status: 200, body: { status: 'ok' } });
   expect(await ask('/ready')).toMatchObject({ status: 200, body: { state: 'streaming' } });
@@ -233,6 +310,9 @@ test('the metrics are those that Prometheus reads', async () => {
 test.each([
   ['GET', '/webhooks/subscribe', 405, 'POST'],
   ['DELETE', '/webhooks', 405, 'GET'],
+  ['POST', '/webhooks/1', 405, 'GET, DELETE'],
+  ['GET', '/webhooks/1/2', 404, null],
+  ['GET', '/webhooks/', 404, null],
   ['POST', '/health', 405, 'GET'],
   ['GET', '/', 404, null],
   ['POST', '/webhooks/subscribe/', 404, null],
