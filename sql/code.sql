@@ -16,6 +16,7 @@ set local search_path = pg_catalog, pg_temp;
 \ir table_rewrites.sql
 \ir ddl_capture.sql
 \ir status.sql
+\ir store.sql
 \ir deliveries.sql
 \ir comments.sql
 \ir grants.sql

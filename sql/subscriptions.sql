@@ -263,6 +263,7 @@ create or replace function pgstream._publish_subscribed_tables() returns trigger
   set search_path = pg_catalog, pg_temp
 as $$
 begin
+  notify pgstream_subscriptions;
   if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
     raise exception 'subscriptions cannot be changed in a % transaction',
       upper(current_setting('transaction_isolation'))
@@ -279,8 +280,9 @@ end
 $$;
 
 comment on function pgstream._publish_subscribed_tables is
-  'Trigger: publishes what the subscriptions can match, in the transaction that changes them. '
-  'Tables that nobody wants any more may stay published until the next change.';
+  'Trigger: publishes what the subscriptions can match, in the transaction that changes them, and '
+  'notifies runners elsewhere that they have changed. Tables that nobody wants any more may stay '
+  'published until the next change.';
 
 create or replace trigger check_subscription
   before insert or update on pgstream.webhook_subscriptions

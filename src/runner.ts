@@ -37,12 +37,13 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
     ...(problem && { problem }),
   });
   const sql = openPool(connection, () => void tenure?.leaveSlot());
+  const store = source.store && openPool(source.store);
   const explain = (error: unknown) => slotError(error, connection, slotName);
   const routes = createRoutes({
-    store: createSubscriptionStore(sql),
+    store: createSubscriptionStore(store ?? sql),
     status: () => ({ slot: slotName, ...(tenure?.status ?? waiting()) }),
     measure: () => tenure?.measured ?? { ...nothing, ...waiting() },
-    explain,
+    explain: (error) => slotError(error, source.store ?? connection, slotName),
   });
   const server = await startServer(settings.server, routes, log);
   log.info({ url: server.url }, 'the subscription server is listening');
@@ -51,7 +52,7 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
     const report = () => tenure?.report ?? { confirmed: undefined, state: 'starting' as const };
     const { lease, position } = await waitForLease({ connection, slotName, report, log, signal });
     problem = undefined;
-    tenure = new Tenure({ settings, source, sql, log, lease, position, signal });
+    tenure = new Tenure({ settings, source, sql, store, log, lease, position, signal });
     try {
       await tenure.work();
     } finally {
@@ -84,7 +85,7 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
     }
   } finally {
     await server.close();
-    await sql.end({ timeout: 1 });
+    await Promise.all([sql.end({ timeout: 1 }), store?.end({ timeout: 1 })]);
     log.info('stopped');
   }
 }

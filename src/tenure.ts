@@ -40,6 +40,7 @@ import { ackSchemaVersion } from './source/schema-log.js';
 import { slotPosition, type Source } from './source/source.js';
 import { loadState, type SourceState } from './source/state.js';
 import { StatusWriter } from './source/status.js';
+import { StoreFollower } from './source/store-follower.js';
 import { disableSubscription, latestSubscriptions, markPassed } from './source/subscriptions.js';
 import { Transactions } from './source/transactions.js';
 
@@ -47,6 +48,8 @@ export interface TenureOptions {
   readonly settings: Settings;
   readonly source: Source;
   readonly sql: Sql;
+  /** The database that subscriptions are kept in, if that is another one. */
+  readonly store: Sql | undefined;
   readonly log: Log;
   readonly lease: Lease;
   /** Where the slot is confirmed up to. */
@@ -97,6 +100,7 @@ export class Tenure {
   readonly #timers: NodeJS.Timeout[] = [];
   #dispatcher: Dispatcher | undefined;
   #follower: SlotFollower | undefined;
+  #storeFollower: StoreFollower | undefined;
   #problem: PgstreamError | undefined;
 
   constructor(options: TenureOptions) {
@@ -174,6 +178,7 @@ export class Tenure {
     } finally {
       for (const timer of this.#timers) clearInterval(timer);
       this.#dispatcher?.stop();
+      this.#storeFollower?.stop();
       this.#ended.abort();
       await this.#transport.close();
       this.#transactions.close();
@@ -190,6 +195,7 @@ export class Tenure {
     const pipeline = this.#openPipeline(dispatcher, state, timelines);
     const follower = (this.#follower = this.#openFollower(pipeline, timelines));
     await this.#keepUp(dispatcher, follower);
+    this.#storeFollower = this.#openStoreFollower();
     return { pipeline, dispatcher, follower };
   }
 
@@ -267,7 +273,10 @@ export class Tenure {
       defaultTimeoutMs: settings.clientTimeout,
       maySend: () => lease.isValid,
       disable: (id, reason) => {
-        const disable = () => disableSubscription(this.#transactions, id, reason);
+        const disable = async () => {
+          await this.#storeFollower?.disable(id, reason);
+          await disableSubscription(this.#transactions, id, reason);
+        };
         this.#whenFree('disable a subscription', disable).catch((error: unknown) => {
           // It is not sent to by this runner all the same.
           if (!this.#stop.aborted) log.error({ subscription: id, err: error }, 'cannot disable');
@@ -331,6 +340,19 @@ export class Tenure {
         if (trouble) throw trouble;
       },
       onInterrupted: () => pipeline.interrupted(),
+      log,
+    });
+  }
+
+  #openStoreFollower(): StoreFollower | undefined {
+    const { store, sql, settings, log } = this.#options;
+    if (!store) return undefined;
+    const refreshMs = settings.storeRefreshInterval;
+    return new StoreFollower({
+      store,
+      source: sql,
+      transactions: this.#transactions,
+      refreshMs,
       log,
     });
   }

@@ -28,14 +28,13 @@ export function addRun(program: Command): void {
       const settings = loadSettings({ flags, env: process.env, configFile: flags.config });
       const log = createLog(settings.logLevel);
       if (flags.init) {
-        await init({
-          connection: settings.source,
-          slotName: settings.slotName,
-          parts: 'all',
-          acceptGap: false,
-          onStep: (text) => log.info(text),
-          onWarning: (text) => log.warn(text),
-        });
+        const say = {
+          onStep: (text: string) => log.info(text),
+          onWarning: (text: string) => log.warn(text),
+        };
+        const { source, slotName, store } = settings;
+        await init({ connection: source, slotName, parts: 'all', acceptGap: false, ...say });
+        if (store) await init({ connection: store, slotName, parts: 'migrations', ...say });
       }
       const signal = stopSignal((name) =>
         log.info({ signal: name }, 'stopping: finishing what is under way'),

@@ -33,7 +33,10 @@ export class Dispatcher {
   #isBusy = true;
 
   /** `waiting`: the bytes that wait in the table for each subscription. */
-  constructor(waiting: Map<number, number>, context: Omit<EndpointContext, 'changed' | 'isBusy' | 'isAlone'>) {
+  constructor(
+    waiting: Map<number, number>,
+    context: Omit<EndpointContext, 'changed' | 'isBusy' | 'isAlone'>,
+  ) {
     this.#waiting = waiting;
     this.#context = {
       ...context,

@@ -1,4 +1,5 @@
 /** The source database as the runner sees it: found fit to stream from, and ready for queries. */
+import type pg from 'pg';
 import postgres, { type Sql } from 'postgres';
 import { PgstreamError, exitCode } from '../errors.js';
 import { checkReplicationConnection, checkServer, inspectServer } from '../install/preflight.js';
@@ -11,6 +12,8 @@ import { defaultSlotName } from '../settings/slot-name.js';
 
 export interface Source {
   readonly connection: Connection;
+  /** The database that subscriptions are kept in, if that is another one. */
+  readonly store: Connection | undefined;
   readonly slotName: string;
   /** `system_identifier` of the cluster. */
   readonly system: bigint;
@@ -28,27 +31,54 @@ export async function openSource(settings: Settings): Promise<Source> {
     checkSlot(await findSlot(client, slotName), slotName, server.database);
     return { slotName, ...(await databaseIdentity(connection)) };
   });
-  for (const [name, other] of [
-    ['PGSTREAM_WEBHOOK_SUBSCRIPTION_STORE_URL', settings.store],
-    ['PGSTREAM_INJECTOR_STORE_POSTGRES_URL', settings.injectorStore],
-  ] as const) {
-    if (!other || other.describe() === connection.describe()) continue;
-    const { system, database } = await databaseIdentity(other);
-    if (system !== identity.system || database !== identity.database) {
-      throw new PgstreamError('other_store', `${name} names another database than the source`, {
-        hint: 'This version keeps subscriptions and the schema log in the source database.',
-        exitCode: exitCode.usage,
-      });
-    }
+  const injector = settings.injectorStore;
+  if (injector && !(await isSame(injector, connection, identity))) {
+    const name = 'PGSTREAM_INJECTOR_STORE_POSTGRES_URL';
+    throw new PgstreamError('other_store', `${name} names another database than the source`, {
+      hint: 'The schema log is kept in the source database.',
+      exitCode: exitCode.usage,
+    });
   }
-  return { connection, slotName: identity.slotName, system: identity.system };
+  const store = await openStore(settings, identity);
+  return { connection, store, slotName: identity.slotName, system: identity.system };
 }
+
+/** The database that subscriptions are kept in, if that is another one. It may be away. */
+async function openStore(
+  { store, source }: Settings,
+  identity: DatabaseIdentity,
+): Promise<Connection | undefined> {
+  if (!store) return undefined;
+  try {
+    if (await isSame(store, source, identity)) return undefined;
+    await withClient(store, (client) => requireStoreSchema(client, store));
+  } catch (error) {
+    if (!(error instanceof PgstreamError) || error.exitCode !== exitCode.cannotConnect) throw error;
+  }
+  return store;
+}
+
+async function requireStoreSchema(client: pg.Client, store: Connection): Promise<void> {
+  await requireSchema(client).catch((error: PgstreamError) => {
+    throw new PgstreamError(error.code, `the store of the subscriptions: ${error.message}`, {
+      hint: `pgstream init --migrations-only --pgurl ${store.describe()}`,
+      exitCode: error.exitCode,
+      cause: error,
+    });
+  });
+}
+
+const isSame = async (other: Connection, source: Connection, identity: DatabaseIdentity) => {
+  if (other.describe() === source.describe()) return true;
+  const { system, database } = await databaseIdentity(other);
+  return system === identity.system && database === identity.database;
+};
 
 /**
  * A pool for the runner's queries. Its connections are kept, so that `onLost` tells at once when the
  * server goes away: a fast stop of Postgres waits until the replication stream is closed as well.
  */
-export function openPool(connection: Connection, onLost: () => void): Sql {
+export function openPool(connection: Connection, onLost: () => void = () => undefined): Sql {
   return postgres({
     ...postgresOptions(connection),
     max: 4,
@@ -57,7 +87,12 @@ export function openPool(connection: Connection, onLost: () => void): Sql {
   });
 }
 
-function databaseIdentity(connection: Connection): Promise<{ system: bigint; database: string }> {
+interface DatabaseIdentity {
+  readonly system: bigint;
+  readonly database: string;
+}
+
+function databaseIdentity(connection: Connection): Promise<DatabaseIdentity> {
   return withClient(connection, async (client) => {
     const { rows } = await client.query<{ system: string; database: string }>(
       `select system_identifier::text as system, oid::text as database

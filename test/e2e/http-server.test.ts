@@ -279,7 +279,7 @@ test('GET /openapi.json describes all that is answered, with what a subscription
     where table_schema = 'pgstream' and table_name = 'webhook_subscriptions'`;
   const settable = columns
     .map(({ name }) => String(name).replace(/^(schema|table)_name$/, '$1'))
-    .filter((name) => !['id', 'owner', 'created_at', 'disabled_reason'].includes(name));
+    .filter((name) => !['id', 'owner', 'created_at', 'disabled_reason', 'store_id'].includes(name));
   expect(schema).toMatchObject({
     required: true,
     content: { 'application/json': { schema: { required: ['url'] } } },

@@ -1,0 +1,1 @@
+alter table pgstream.webhook_subscriptions drop column store_id;
