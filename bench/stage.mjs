@@ -72,9 +72,10 @@ export async function startStage(setUp) {
 
     /** A request as the runner sends it for what is written here, not signed anew each time. */
     async capture(work) {
-      const server = http.createServer((request, response) => {
+      const server = http.createServer(async (request, response) => {
+        const body = await buffer(request);
         response.writeHead(204).end();
-        server.emit('captured', request);
+        server.emit('captured', { ...request.headers }, body);
       });
       server.listen(0, '127.0.0.1');
       await once(server, 'listening');
@@ -84,10 +85,9 @@ export async function startStage(setUp) {
       const captured = await withRunner(async () => {
         await sql`update pgstream.webhook_subscriptions set url = ${url}, batch_wait = '1 s'`;
         await database.write(work);
-        const [request] = await requests;
-        const headers = { ...request.headers };
+        const [headers, body] = await requests;
         for (const own of ['host', 'connection', 'content-length']) delete headers[own];
-        return { headers, body: await buffer(request) };
+        return { headers, body };
       });
       await withRunner(
         () => sql`update pgstream.webhook_subscriptions set url = ${before}, batch_wait = '0'`,
