@@ -91,12 +91,12 @@ function checkTruncates(firsts: readonly First[], expected: readonly Truth[]): s
   return offences;
 }
 
-/** Each run sends the changes of a row in the order of the log, whether they are repeats or not. */
+/** Each tenure sends the changes of a row in the order of the log, whether they are repeats or not. */
 function checkRuns(arrivals: readonly Arrival[]): string[] {
   const last = new Map<string, First>();
-  return arrivals.flatMap(({ first, run }) =>
+  return arrivals.flatMap(({ first, run, tenure }) =>
     first.keys.flatMap((key) => {
-      const place = `${run} ${key}`;
+      const place = `${run} ${tenure} ${key}`;
       const before = last.get(place);
       last.set(place, first);
       if (!before || !isBefore(first, before)) return [];

@@ -1,12 +1,24 @@
 /**
- * Preloaded into a runner: marks its requests with the number of its run, and kills it at one point
- * of its work, which SOAK_POINT describes as `CrashPoint` of crash-points.ts does.
+ * Preloaded into a runner: marks its requests with the number of its run and of its tenure in that
+ * run, and kills it at one point of its work, which SOAK_POINT describes as `CrashPoint` of
+ * crash-points.ts does.
  */
 import { subscribe } from 'node:diagnostics_channel';
 
 const { SOAK_RUN: run = '0', SOAK_POINT: point } = process.env;
 
-subscribe('undici:request:create', ({ request }) => request.addHeader('x-soak-run', run));
+const { Tenure } = await import(new URL('../../dist/tenure.js', import.meta.url));
+const { work } = Tenure.prototype;
+let tenure = 0;
+Tenure.prototype.work = function () {
+  tenure++;
+  return work.call(this);
+};
+
+subscribe('undici:request:create', ({ request }) => {
+  request.addHeader('x-soak-run', run);
+  request.addHeader('x-soak-tenure', String(tenure));
+});
 
 if (point) {
   const { place, nth } = JSON.parse(point);

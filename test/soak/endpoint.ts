@@ -22,6 +22,8 @@ export interface Arrival {
   readonly first: First;
   /** Which run of a runner sent it. */
   readonly run: number;
+  /** How often that had taken the slot: after another one has had it, a suffix may be repeated. */
+  readonly tenure: number;
 }
 
 /** Told of each request when it has arrived, and when its answer has been written. */
@@ -65,7 +67,8 @@ export async function startEndpoint(
     } else if (first.sha256 !== sha256) {
       offences.push(`${id} came again with other bytes: ${first.text}, then ${body.toString()}`);
     }
-    const arrival = { first, run: Number(headers['x-soak-run']) };
+    const [run, tenure] = [Number(headers['x-soak-run']), Number(headers['x-soak-tenure'])];
+    const arrival = { first, run, tenure };
     arrivals.push(arrival);
     return arrival;
   }

@@ -31,7 +31,7 @@ const log: LoggedChanges = new Map(truth.map((event, i) => [`a/${i + 1}`, event]
 
 /** What is wrong with these arrivals, each of a first one, in this order. */
 function offences(arrived: First[], run = () => 1): string[] {
-  const arrivals = arrived.map((first) => ({ first, run: run() }));
+  const arrivals = arrived.map((first) => ({ first, run: run(), tenure: 1 }));
   const received = { name: 'e', firsts: [...new Set(arrived)], arrivals };
   return [...check(received, 7, truth), ...audit('e', received.firsts, selection, log)];
 }
