@@ -21,7 +21,7 @@ export interface StandByOptions extends LeaseOptions {
 
 export interface Leadership {
   readonly lease: Lease;
-  /** Where the slot is confirmed up to; nobody else reads it, and the record agrees with it. */
+  /** Up to where all is delivered or stored; nobody else reads the slot, which is not beyond it. */
   readonly position: Lsn;
 }
 
@@ -44,7 +44,10 @@ export async function waitForLease(options: StandByOptions): Promise<Leadership>
   }
 }
 
-/** Makes sure that the slot can be read from where the record says. */
+/**
+ * Makes sure that the slot can be read from where the record says. After a crash of the server the
+ * slot is where it was at a checkpoint, and the record, which is in the log, further on.
+ */
 async function clearSlot(
   lease: Lease,
   { connection, slotName, signal }: StandByOptions,
@@ -56,7 +59,8 @@ async function clearSlot(
     const confirmed = await readRecord(session.ask, slotName);
     const [trouble] = troublesOf(facts, slotName, { confirmed, received: 0n });
     if (trouble) throw trouble;
-    return parseLsn(facts.slot?.confirmed_flush_lsn ?? '0/0');
+    const position = parseLsn(facts.slot?.confirmed_flush_lsn ?? '0/0');
+    return confirmed !== null && confirmed > position ? confirmed : position;
   } finally {
     await session.end();
   }

@@ -130,6 +130,29 @@ test('nothing is lost or out of order when Postgres crashes and restarts under l
   await expectAlive(runner);
 });
 
+test('after a crash of Postgres and of the runner nothing comes again that was confirmed', async () => {
+  const { sql, receiver, runner, start } = await setUp();
+  await receiver.waitFor(rows);
+  await sql`insert into item values (1000, 0)`;
+  await receiver.waitFor(rows + 1);
+  const [now] = await sql`select pg_current_wal_insert_lsn()::text as lsn`;
+  await eventually(async () => {
+    const slots = await sql`
+      select from pg_replication_slots
+      where database = current_database() and confirmed_flush_lsn >= ${now!['lsn']}::pg_lsn`;
+    return slots.length;
+  }, patience);
+  await runner.kill();
+  await server.crash();
+  await server.restart();
+  const second = start();
+  await second.waitForLog(/"streaming"/, patience);
+  await sql`insert into item values (1001, 0)`;
+  await receiver.waitFor(rows + 2, patience);
+  await expectAlive(second);
+  expect(receiver.requests).toHaveLength(rows + 2);
+});
+
 test('a fast stop of Postgres does not wait for an endpoint that hangs, now or the next time', async () => {
   const { sql, receiver, runner } = await setUp();
   await receiver.waitFor(rows);
