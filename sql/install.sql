@@ -56,6 +56,13 @@ select not exists (select from pgstream.migrations where name = '0007_subscripti
   insert into pgstream.migrations (name, run_on) values ('0007_subscription_programs', now());
 \endif
 
+select not exists (select from pgstream.migrations where name = '0010_emitted_events')
+  as pending \gset
+\if :pending
+  \ir ../migrations/0010_emitted_events.up.sql
+  insert into pgstream.migrations (name, run_on) values ('0010_emitted_events', now());
+\endif
+
 \ir code.sql
 commit;
 \echo pgstream is installed

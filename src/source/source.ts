@@ -12,6 +12,8 @@ import { defaultSlotName } from '../settings/slot-name.js';
 export interface Source {
   readonly connection: Connection;
   readonly slotName: string;
+  /** The name of the database. */
+  readonly database: string;
   /** `system_identifier` of the cluster. */
   readonly system: bigint;
 }
@@ -26,7 +28,7 @@ export async function openSource(settings: Settings): Promise<Source> {
     await requireSchema(client);
     const slotName = settings.slotName ?? defaultSlotName(server.database);
     checkSlot(await findSlot(client, slotName), slotName, server.database);
-    return { slotName, ...(await databaseIdentity(connection)) };
+    return { slotName, name: server.database, ...(await databaseIdentity(connection)) };
   });
   for (const [name, other] of [
     ['PGSTREAM_WEBHOOK_SUBSCRIPTION_STORE_URL', settings.store],
@@ -41,7 +43,8 @@ export async function openSource(settings: Settings): Promise<Source> {
       });
     }
   }
-  return { connection, slotName: identity.slotName, system: identity.system };
+  const { slotName, name: database, system } = identity;
+  return { connection, slotName, database, system };
 }
 
 /**
