@@ -5,7 +5,7 @@ create table pgstream.emitted_events (
   key text,
   data jsonb not null,
   constraint emitted_events_pkey primary key (id)
-) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+);
 
 alter table pgstream.webhook_deliveries
   add column format text not null default 'pgstream';

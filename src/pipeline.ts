@@ -311,9 +311,8 @@ export class Pipeline {
       const { format } = subscription;
       const isInjected = injectMetadata || subscription.injectMetadata;
       const encoder = table.encoders.of(format, isInjected ? this.#ids(table) : undefined);
-      const body = this.#bodies.of(encoder, change, commit, lsn, () =>
-        webhookId(id.prefix, ordinal, subscription.id),
-      );
+      const ownId = encoder.tellsId ? webhookId(id.prefix, ordinal, subscription.id) : '';
+      const body = this.#bodies.of(encoder, change, commit, lsn, ownId);
       transaction.hold();
       const delivery = new Delivery({
         id,

@@ -49,9 +49,9 @@ export class Bodies {
     this.#made.clear();
   }
 
-  /** The body of the event; `id` is asked only where the body tells it. */
-  of(encoder: Encoder, change: Change, commit: Commit, lsn: string, id: () => string): Slice {
-    if (encoder.tellsId) return encoder.encode(this.#writer, change, commit, lsn, id());
+  /** The body of the event; `id` matters only where the body tells it. */
+  of(encoder: Encoder, change: Change, commit: Commit, lsn: string, id: string): Slice {
+    if (encoder.tellsId) return encoder.encode(this.#writer, change, commit, lsn, id);
     let body = this.#made.get(encoder);
     if (!body) {
       body = encoder.encode(this.#writer, change, commit, lsn, '');
