@@ -1,21 +1,23 @@
 -- Business events: what an application says has happened, in the transaction in which it does.
 --
--- An event is a row of pgstream.emitted_events that is deleted in the statement that inserts it. The
--- log keeps the insert, which is published; so the event is delivered if and when its transaction, and
--- each savepoint around it, is committed, in its place among the row changes of the transaction. The
--- table is empty for everybody at any time. What it takes on disk is dead rows, which autovacuum
--- takes away within about a minute, as soon as no transaction that is older than them is open.
+-- An event is a row of pgstream.emitted_events that is deleted in the statement that inserts it.
+-- The log keeps the insert, which is published; so the event is delivered if and when its
+-- transaction, and each savepoint around it, is committed, in its place among the row changes of
+-- the transaction. The table is empty for everybody at any time. What it takes on disk is dead
+-- rows, which autovacuum takes away within about a minute, as soon as no transaction that is older
+-- than them is open.
 --
 -- Who can forge an event? Whoever can insert into that table: its owner, superusers and members of
 -- pg_write_all_data, who can write the subscriptions themselves as well. A grant of emit() is the
--- right to emit any type of event, but none that looks like a row change. Privileges are all that this
--- relies on: whoever can read the slot sees events and can repeat none, and there is no key to keep
--- secret, to dump or to rotate.
+-- right to emit any type of event, but none that looks like a row change. Privileges are all that
+-- this relies on: whoever can read the slot sees events and can repeat none, and there is no key
+-- to keep secret, to dump or to rotate.
 --
 -- Why not pg_logical_emit_message()? Everybody may call it, so that a message would have to prove
--- where it comes from; and a stream that asks for messages gets those of everybody, of any prefix and
--- of up to a gigabyte, so that any role that can connect could exhaust the memory of the runner, again
--- at each start. The runner asks for none: a message of whatever content never reaches it.
+-- where it comes from; and a stream that asks for messages gets those of everybody, of any prefix
+-- and of up to a gigabyte, so that any role that can connect could exhaust the memory of the
+-- runner, again at each start. The runner asks for none: a message of whatever content never
+-- reaches it.
 
 create or replace function pgstream._check_emitted(type text, data jsonb, key text) returns void
   language plpgsql stable parallel safe

@@ -1,5 +1,5 @@
--- The event types of subscriptions, I, U, D and T for row changes and names for business events, and
--- the format that they are sent in.
+-- The event types of subscriptions, I, U, D and T for row changes and names for business events,
+-- and the format that they are sent in.
 
 create or replace function pgstream._is_business_type(type text) returns boolean
   language sql immutable strict parallel safe
