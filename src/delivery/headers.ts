@@ -1,24 +1,24 @@
 /** The headers that the format of a body asks for. */
 import { toRfc3339 } from '../event/commit.js';
-import { eventType, type Format } from '../event/format.js';
+import { eventType } from '../event/format.js';
 import type { Batch } from './batch.js';
 import type { Delivery } from './delivery.js';
 
-const json = 'application/json';
+const json = { 'content-type': 'application/json' };
 
 /** `source` is that of CloudEvents. Made of what a stored delivery tells, so that they last. */
 export function formatHeaders(
   { members, isArray }: Pick<Batch, 'members' | 'isArray'>,
   source: string,
 ): Readonly<Record<string, string>> {
-  const [first] = members as readonly [Delivery];
-  switch (first.format as Format) {
+  const first = members[0]!;
+  switch (first.format) {
     case 'cloudevents':
       return { 'content-type': `application/cloudevents${isArray ? '-batch' : ''}+json` };
     case 'cloudevents_binary':
-      return { 'content-type': json, ...cloudEventHeaders(first, source) };
+      return { ...json, ...cloudEventHeaders(first, source) };
     default:
-      return { 'content-type': json };
+      return json;
   }
 }
 
