@@ -11,7 +11,9 @@ set local search_path = pg_catalog, pg_temp;
 \ir schema_history.sql
 \ir publications.sql
 \ir reconcile.sql
+\ir event_types.sql
 \ir subscriptions.sql
+\ir emit.sql
 \ir event_triggers.sql
 \ir table_rewrites.sql
 \ir ddl_capture.sql

@@ -95,7 +95,8 @@ comment on column pgstream.webhook_subscriptions.schema_name is
 comment on column pgstream.webhook_subscriptions.table_name is
   'The table to watch; * and ? are wildcards, the empty string is every table.';
 comment on column pgstream.webhook_subscriptions.event_types is
-  'Any of I (insert), U (update), D (delete), T (truncate); null or empty is all of them.';
+  'Any of I (insert), U (update), D (delete), T (truncate), of which null or empty is all, and '
+  'of types of business events, e.g. order.paid or order.*; * is everything.';
 comment on column pgstream.webhook_subscriptions.id is 'Identifies the subscription.';
 comment on column pgstream.webhook_subscriptions.name is
   'Tells apart several subscriptions of one URL to the same table.';
@@ -173,9 +174,12 @@ comment on column pgstream.webhook_deliveries.ordinal is
   'The place of the event in its transaction.';
 comment on column pgstream.webhook_deliveries.state is
   'pending: waits for its turn or its next attempt; dead: is not tried any more.';
-comment on column pgstream.webhook_deliveries.schema_name is 'The schema of the event''s table.';
-comment on column pgstream.webhook_deliveries.table_name is 'The event''s table.';
-comment on column pgstream.webhook_deliveries.action is 'I, U, D or T.';
+comment on column pgstream.webhook_deliveries.schema_name is
+  'The schema of the event''s table; empty for a business event.';
+comment on column pgstream.webhook_deliveries.table_name is
+  'The event''s table; empty for a business event.';
+comment on column pgstream.webhook_deliveries.action is
+  'I, U, D or T; the type of a business event.';
 comment on column pgstream.webhook_deliveries.committed_at is
   'When the event''s transaction was committed.';
 comment on column pgstream.webhook_deliveries.attempts is 'How often it was sent, so far in vain.';
@@ -194,6 +198,8 @@ comment on column pgstream.webhook_deliveries.lane_keys is
   'Hashes of the keys of its row, before and after.';
 comment on column pgstream.webhook_deliveries.barrier is
   'Whether it waits for all earlier events of its tables, and all later ones for it.';
+comment on column pgstream.webhook_deliveries.format is
+  'The shape of the body, which is sent with the headers of that shape.';
 comment on column pgstream.webhook_deliveries.body is
   'What is sent, byte for byte, alone or in a batch.';
 

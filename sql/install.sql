@@ -9,13 +9,15 @@ set local search_path = pg_catalog, pg_temp;
 select pg_advisory_xact_lock(hashtextextended('pgstream.install', 0)) \g /dev/null
 \ir ledger.sql
 
-select not exists (select from pgstream.migrations where name = '0001_xid') as pending \gset
+select not exists (select from pgstream.migrations where name = '0001_xid')
+  as pending \gset
 \if :pending
   \ir ../migrations/0001_xid.up.sql
   insert into pgstream.migrations (name, run_on) values ('0001_xid', now());
 \endif
 
-select not exists (select from pgstream.migrations where name = '0002_schema_log') as pending \gset
+select not exists (select from pgstream.migrations where name = '0002_schema_log')
+  as pending \gset
 \if :pending
   \ir ../migrations/0002_schema_log.up.sql
   insert into pgstream.migrations (name, run_on) values ('0002_schema_log', now());
@@ -54,6 +56,13 @@ select not exists (select from pgstream.migrations where name = '0007_subscripti
 \if :pending
   \ir ../migrations/0007_subscription_programs.up.sql
   insert into pgstream.migrations (name, run_on) values ('0007_subscription_programs', now());
+\endif
+
+select not exists (select from pgstream.migrations where name = '0010_emitted_events')
+  as pending \gset
+\if :pending
+  \ir ../migrations/0010_emitted_events.up.sql
+  insert into pgstream.migrations (name, run_on) values ('0010_emitted_events', now());
 \endif
 
 select not exists (select from pgstream.migrations where name = '0012_store')

@@ -1,7 +1,7 @@
 -- What the slot decodes. Three publications, so that no statement of a user can fail because of us:
 --
---   pgstream_control  inserts of pgstream.schema_log, subscription_changes, ddl_error and
---                     table_rewrites
+--   pgstream_control  inserts of pgstream.schema_log, subscription_changes, ddl_error,
+--                     table_rewrites and emitted_events
 --   pgstream_insert   inserts and truncates of the tables that a subscription wants them of
 --   pgstream_update   updates and deletes, only of tables with a usable replica identity: Postgres
 --                     refuses a user's UPDATE or DELETE of any other published table (55000)
@@ -45,9 +45,10 @@ create or replace function pgstream._wanted_tables(among oid[] default null)
 begin atomic
   with wanted as (
     select s.schema_name, s.table_name,
-           bool_or(coalesce(s.event_types = '{}' or s.event_types && '{I,T}', true)) as inserts,
-           bool_or(coalesce(s.event_types = '{}' or s.event_types && '{U,D}', true)) as updates
+           bool_or(coalesce(s.event_types = '{}' or s.event_types && '{I,T,*}', true)) as inserts,
+           bool_or(coalesce(s.event_types = '{}' or s.event_types && '{U,D,*}', true)) as updates
     from pgstream.webhook_subscriptions s
+    where coalesce(s.event_types = '{}' or s.event_types && '{I,U,D,T,*}', true)
     group by s.schema_name, s.table_name
   ), matched as (
     select n.oid as schema_oid, w.table_name, w.inserts, w.updates
@@ -235,19 +236,25 @@ create or replace function pgstream.create_publications() returns boolean
 as $$
 declare
   v_created boolean := false;
+  v_table regclass;
 begin
   if not exists (select from pg_publication where pubname = 'pgstream_control') then
     create publication pgstream_control
       for table only pgstream.schema_log, only pgstream.subscription_changes,
-        only pgstream.ddl_error, only pgstream.table_rewrites
+        only pgstream.ddl_error, only pgstream.table_rewrites, only pgstream.emitted_events
       with (publish = 'insert', publish_via_partition_root = true);
     v_created := true;
-  elsif not exists (
-    select from pg_publication_tables t
-    where t.pubname = 'pgstream_control' and t.schemaname = 'pgstream'
-      and t.tablename = 'table_rewrites'
-  ) then
-    alter publication pgstream_control add table only pgstream.table_rewrites;
+  else
+    for v_table in
+      select t.rel
+      from unnest('{pgstream.table_rewrites,pgstream.emitted_events}'::regclass[]) t(rel)
+      where not exists (
+        select from pg_publication_rel r
+        join pg_publication p on p.oid = r.prpubid
+        where r.prrelid = t.rel and p.pubname = 'pgstream_control')
+    loop
+      execute format('alter publication pgstream_control add table only %s', v_table);
+    end loop;
   end if;
   if not exists (select from pg_publication where pubname = 'pgstream_insert') then
     create publication pgstream_insert

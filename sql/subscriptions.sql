@@ -47,28 +47,6 @@ $$;
 comment on function pgstream._check_url is
   'Fails with 22023 unless the argument is an http or https URL without credentials.';
 
-create or replace function pgstream._check_event_types(event_types text[]) returns void
-  language plpgsql immutable parallel safe
-  set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_type text;
-begin
-  foreach v_type in array coalesce(event_types, '{}') loop
-    if v_type is null or v_type not in ('I', 'U', 'D', 'T') then
-      raise exception 'unknown event type %', coalesce(to_json(v_type)::text, 'null')
-        using errcode = 'invalid_parameter_value',
-              detail = format('event_types: %s', event_types),
-              hint = 'Event types are I (insert), U (update), D (delete) and T (truncate); null '
-                     'stands for all of them.';
-    end if;
-  end loop;
-end
-$$;
-
-comment on function pgstream._check_event_types is
-  'Fails with 22023 unless each element is one of I, U, D and T.';
-
 create or replace function pgstream._check_headers(headers jsonb) returns void
   language plpgsql immutable parallel safe
   set search_path = pg_catalog, pg_temp
@@ -173,7 +151,7 @@ begin
       using hint = format('Subscribe to %s.', (
               select a.relid from pg_partition_ancestors(v_table.rel) a(relid)
               where not (select c.relispartition from pg_class c where c.oid = a.relid)));
-  elsif coalesce(event_types = '{}' or event_types && '{U,D}', true)
+  elsif coalesce(event_types = '{}' or event_types && '{U,D,*}', true)
     and not pgstream._has_replica_identity(v_table.rel) then
     raise warning '% has no replica identity: its updates and deletes are not sent', v_table.rel
       using hint = format('Give it a primary key, or: alter table %s replica identity full;',
@@ -193,7 +171,9 @@ as $$
 begin
   perform pgstream._check_url(new.url);
   perform pgstream._check_event_types(new.event_types);
+  perform pgstream._check_business_types(new.event_types, new.schema_name, new.table_name);
   perform pgstream._check_headers(new.headers);
+  perform pgstream._check_format(new.format, new.batch_size, new.headers);
   perform pgstream._check_secret(new.secret);
   perform pgstream._check_table(new.schema_name, new.table_name, new.event_types);
   if new.enabled then

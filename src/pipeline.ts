@@ -12,15 +12,17 @@
  */
 import { Delivery, type EventSummary } from './delivery/delivery.js';
 import type { Dispatcher } from './delivery/dispatcher.js';
-import { encodeEvent, type Action, type Change } from './event/encode.js';
+import { Bodies, TableEncoders } from './event/bodies.js';
+import { Commit } from './event/commit.js';
+import type { Action, Change } from './event/encode.js';
+import { businessKeys, businessType, isBusiness } from './event/business.js';
+import type { Origin } from './event/formats.js';
 import { keyColumns, withPartitionIdentity } from './event/identity.js';
 import { JsonWriter } from './event/json-writer.js';
 import { rowKeys } from './event/row-key.js';
-import type { SchemaDocument, SchemaVersions } from './event/schema-versions.js';
-import type { Slice } from './event/slice.js';
-import { prepareTable, type EventTable } from './event/table.js';
+import type { SchemaDocument, SchemaVersions, TableIds } from './event/schema-versions.js';
 import { typeName } from './event/type-name.js';
-import { transactionIdPrefix } from './event/webhook-id.js';
+import { transactionIdPrefix, webhookId } from './event/webhook-id.js';
 import { PgstreamError } from './errors.js';
 import { copyTag, dataHeaderBytes, positionOf } from './replication/copy-data.js';
 import { formatLsn, lsnTextAt, type Lsn } from './replication/lsn.js';
@@ -32,7 +34,7 @@ import {
   type Tuple,
 } from './replication/pgoutput.js';
 import type { Progress, Transaction } from './replication/progress.js';
-import { formatTimestamp, toPostgresMicroseconds } from './replication/timestamp.js';
+import { toPostgresMicroseconds } from './replication/timestamp.js';
 import { record } from './replication/tuple.js';
 import type { TableDescription } from './source/catalog.js';
 import type { Registry } from './subscriptions/registry.js';
@@ -43,6 +45,7 @@ export interface PipelineOptions {
   readonly timelineAt: (position: Lsn) => number;
   /** `system_identifier` of the cluster. */
   readonly system: bigint;
+  readonly origin: Origin;
   readonly progress: Progress;
   readonly dispatcher: Dispatcher;
   readonly registry: Registry;
@@ -69,8 +72,7 @@ const lateMicroseconds = 10_000_000n;
 interface OpenTransaction {
   readonly transaction: Transaction;
   readonly commitLsn: Lsn;
-  /** The time of the commit, as Postgres prints it. */
-  readonly timestamp: string;
+  readonly commit: Commit;
   readonly isLate: boolean;
   /** What the ids of its events begin with. */
   readonly id: { readonly prefix: string };
@@ -83,6 +85,8 @@ interface OpenTransaction {
 
 interface Table {
   readonly relation: Relation;
+  /** Its rows are business events. */
+  readonly isBusiness: boolean;
   readonly description: TableDescription;
   /** The columns that tell one row from another; none where nothing does. */
   readonly keyColumns: readonly number[];
@@ -97,16 +101,17 @@ interface Table {
   readonly lane: readonly number[];
   /** Of the last event. */
   summary: EventSummary | undefined;
-  readonly plain: EventTable;
-  injected: EventTable;
-  injectedEpoch: number;
+  readonly encoders: TableEncoders;
+  /** The lasting ids of the schema version of that epoch. */
+  ids: TableIds | undefined;
+  idsEpoch: number;
   readonly matches: Map<Action, readonly Subscription[]>;
   matchesEpoch: number;
 }
 
 export class Pipeline {
   readonly #options: PipelineOptions;
-  readonly #writer = new JsonWriter();
+  readonly #bodies = new Bodies(new JsonWriter());
   readonly #scratch = createScratch();
   readonly #tables = new Map<number, Table>();
   readonly #typeNames = new Map<number, string>();
@@ -180,7 +185,7 @@ export class Pipeline {
       this.#open = {
         transaction: this.#options.progress.begin(),
         commitLsn: message.finalLsn,
-        timestamp: formatTimestamp(message.commitTime),
+        commit: new Commit(message.commitTime, message.xid),
         isLate: toPostgresMicroseconds(Date.now()) - message.commitTime > lateMicroseconds,
         id: { prefix: this.#idPrefix(message.finalLsn) },
         ordinal: 0,
@@ -222,10 +227,9 @@ export class Pipeline {
   }
 
   async #relation(message: Relation): Promise<void> {
-    const { describeTable, versions } = this.#options;
+    const { describeTable, versions, origin } = this.#options;
     const description = await describeTable(message, (oid) => this.#typeNames.get(oid));
     const relation = withPartitionIdentity(message, description.partitionIdentity);
-    const plain = prepareTable(relation, description.types);
     const columns = keyColumns(relation, description.primaryKey);
     const before = this.#tables.get(relation.oid);
     const isSame =
@@ -233,15 +237,16 @@ export class Pipeline {
       String(nameColumns(before)) === String(nameColumns({ relation, keyColumns: columns }));
     this.#tables.set(relation.oid, {
       relation,
+      isBusiness: isBusiness(relation),
       description,
       keyColumns: columns,
       beyondChange: isSame ? before.beyondChange : before && new Set(),
       departed: before?.departed,
       lane: [relation.oid],
       summary: undefined,
-      plain,
-      injected: plain,
-      injectedEpoch: versions.epoch - 1,
+      encoders: new TableEncoders({ relation, types: description.types }, origin),
+      ids: undefined,
+      idsEpoch: versions.epoch - 1,
       matches: new Map(),
       matchesEpoch: -1,
     });
@@ -262,7 +267,9 @@ export class Pipeline {
         changedTables = this.#noteSchemaVersion(open, table, change.new);
       }
     }
-    const subscriptions = this.#matches(table, change.action);
+    const subscriptions = table.isBusiness
+      ? this.#options.registry.matchBusiness(businessType(table.relation, change))
+      : this.#matches(table, change.action);
     if (subscriptions.length === 0) return;
     this.#deliver(open, table, change, lsn, keys, changedTables, subscriptions);
   }
@@ -294,20 +301,18 @@ export class Pipeline {
     subscriptions: readonly Subscription[],
   ): void {
     const { dispatcher, injectMetadata } = this.#options;
-    const { commitLsn, ordinal, timestamp, isLate, id, transaction } = open;
+    const { commitLsn, ordinal, commit, isLate, id, transaction } = open;
     const { action } = change;
-    const event = summaryOf(table, action, timestamp);
+    const event = summaryOf(table, change, commit.timestamp);
     const tables = changedTables.length === 0 ? table.lane : [table.relation.oid, ...changedTables];
     const isBarrier = action === 'T' || changedTables.length > 0;
-    const encode = (prepared: EventTable) =>
-      encodeEvent(this.#writer, prepared, change, timestamp, lsn);
-    let plain: Slice | undefined;
-    let injected: Slice | undefined;
+    this.#bodies.forget();
     for (const subscription of subscriptions) {
-      const body =
-        injectMetadata || subscription.injectMetadata
-          ? (injected ??= encode(this.#injected(table)))
-          : (plain ??= encode(table.plain));
+      const { format } = subscription;
+      const isInjected = injectMetadata || subscription.injectMetadata;
+      const encoder = table.encoders.of(format, isInjected ? this.#ids(table) : undefined);
+      const ownId = encoder.tellsId ? webhookId(id.prefix, ordinal, subscription.id) : '';
+      const body = this.#bodies.of(encoder, change, commit, lsn, ownId);
       transaction.hold();
       const delivery = new Delivery({
         id,
@@ -315,6 +320,7 @@ export class Pipeline {
         commitLsn,
         ordinal,
         event,
+        format,
         body,
         bytes: body.length,
         transaction,
@@ -344,15 +350,15 @@ export class Pipeline {
     return matches;
   }
 
-  #injected(table: Table): EventTable {
+  /** The same object for as long as the schema has not changed. */
+  #ids(table: Table): TableIds | undefined {
     const { versions } = this.#options;
-    if (table.injectedEpoch !== versions.epoch) {
-      const { relation, description } = table;
-      const ids = versions.find(relation.schema, relation.name);
-      table.injected = ids ? prepareTable(relation, description.types, ids) : table.plain;
-      table.injectedEpoch = versions.epoch;
+    if (table.idsEpoch !== versions.epoch) {
+      const { schema, name } = table.relation;
+      table.ids = versions.find(schema, name);
+      table.idsEpoch = versions.epoch;
     }
-    return table.injected;
+    return table.ids;
   }
 
   #idPrefix(commitLsn: Lsn): string {
@@ -372,11 +378,14 @@ export class Pipeline {
 }
 
 /** The same object for events that are alike. */
-function summaryOf(table: Table, action: Action, committedAt: string): EventSummary {
-  const last = table.summary;
+function summaryOf(table: Table, change: Change, committedAt: string): EventSummary {
+  const { isBusiness, relation, summary: last } = table;
+  const action = isBusiness ? businessType(relation, change) : change.action;
   if (last?.action === action && last.committedAt === committedAt) return last;
-  const { schema, name } = table.relation;
-  return (table.summary = { schema, table: name, action, committedAt });
+  const name = isBusiness
+    ? { schema: '', table: '' }
+    : { schema: relation.schema, table: relation.name };
+  return (table.summary = { ...name, action, committedAt });
 }
 
 const nameColumns = ({ relation, keyColumns }: Pick<Table, 'relation' | 'keyColumns'>) =>
@@ -395,6 +404,7 @@ function isFirstBeyondChange({ beyondChange }: Table, subscription: number): boo
  */
 function keysOf(table: Table, change: Change, transaction: Transaction): readonly number[] {
   const { keyColumns: columns, relation, description } = table;
+  if (table.isBusiness) return businessKeys(relation, change);
   const keys = rowKeys(relation.oid, columns, change);
   if (!description.partitionIdentity || keys.length === 0) return keys;
   const { departed } = table;

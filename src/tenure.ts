@@ -17,6 +17,7 @@ import { Memory } from './delivery/memory.js';
 import { Permits } from './delivery/permits.js';
 import { DeliveryStore } from './delivery/store.js';
 import { exitCode, type PgstreamError } from './errors.js';
+import { sourceOf } from './event/formats.js';
 import { eventIdPrefix } from './event/webhook-id.js';
 import { publications } from './install/publications.js';
 import type { Lease } from './lease/lease.js';
@@ -263,7 +264,7 @@ export class Tenure {
   }
 
   #openDispatcher(waiting: Map<number, number>): Dispatcher {
-    const { settings, lease, log } = this.#options;
+    const { settings, source, lease, log } = this.#options;
     return new Dispatcher(waiting, {
       transport: this.#transport,
       permits: new Permits(),
@@ -271,6 +272,7 @@ export class Tenure {
       memory: new Memory(settings.maxQueueBytes),
       defaultMaxInFlight: settings.workerCount ?? 32,
       defaultTimeoutMs: settings.clientTimeout,
+      eventSource: sourceOf(source),
       maySend: () => lease.isValid,
       disable: (id, reason) => {
         const disable = async () => {
@@ -303,6 +305,7 @@ export class Tenure {
     reconcile();
     return new Pipeline({
       system: source.system,
+      origin: { database: source.database },
       timelineAt: (lsn) => timelineAt(timelines.now, lsn),
       progress: this.#progress,
       dispatcher,

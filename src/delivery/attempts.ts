@@ -7,7 +7,7 @@
 import type { Log } from '../log.js';
 import { backoffMs } from './backoff.js';
 import type { Backlog } from './backlog.js';
-import { batchOf, cutBatch, type Batch } from './batch.js';
+import { batchOf, cutBatch, isAlone, type Batch } from './batch.js';
 import type { Custody } from './custody.js';
 import type { Delivery, Failure } from './delivery.js';
 import { outcomeOf } from './outcome.js';
@@ -78,7 +78,8 @@ export class Attempts {
     hasNext: () => this.#hasNext(),
     next: () => {
       const { batchSize } = this.#custody.subscription;
-      return batchOf(cutBatch(this.#custody.window.ready, batchSize), batchSize > 1);
+      const members = cutBatch(this.#custody.window.ready, batchSize);
+      return batchOf(members, batchSize > 1 && !isAlone(members[0]));
     },
     isAtHand: (batch: Batch) => {
       if (batch.members.every(({ body, done }) => body !== undefined && !done)) return true;

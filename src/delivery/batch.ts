@@ -28,10 +28,10 @@ function batchId(members: readonly Delivery[]): string {
 
 /**
  * Takes up to `most` deliveries that are ready and whose bodies are there, with those that wait for
- * nothing but others of the same batch, roughly in the order of the log.
+ * nothing but others of the same batch, roughly in the order of the log; all of one format.
  */
 export function cutBatch(ready: Queue<Delivery>, most: number): Delivery[] {
-  if (most === 1) return takeOne(ready);
+  if (most === 1 || isAlone(ready.peek())) return takeOne(ready);
   const members: Delivery[] = [];
   const joining: Delivery[] = [];
   const met = new Map<Delivery, number>();
@@ -39,9 +39,10 @@ export function cutBatch(ready: Queue<Delivery>, most: number): Delivery[] {
     dropDone(ready);
     const first = ready.peek()?.body === undefined ? undefined : ready.peek();
     const [joiner] = joining;
-    const next = joiner && (!first || isBefore(joiner, first)) ? joining.shift() : first;
-    if (!next) break;
+    const next = joiner && (!first || isBefore(joiner, first)) ? joiner : first;
+    if (!next || next.format !== (members[0] ?? next).format) break;
     if (next === first) ready.shift();
+    else joining.shift();
     members.push(next);
     bytes += next.bytes;
     for (const follower of next.followers as Delivery[]) {
@@ -53,6 +54,10 @@ export function cutBatch(ready: Queue<Delivery>, most: number): Delivery[] {
   }
   return members;
 }
+
+/** Its attributes are headers, of which there is one set a request. */
+export const isAlone = (delivery: Delivery | undefined): boolean =>
+  delivery?.format === 'cloudevents_binary';
 
 function takeOne(ready: Queue<Delivery>): Delivery[] {
   dropDone(ready);

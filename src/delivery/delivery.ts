@@ -1,3 +1,4 @@
+import type { Format } from '../event/format.js';
 import type { Slice } from '../event/slice.js';
 import { webhookId } from '../event/webhook-id.js';
 import type { Lsn } from '../replication/lsn.js';
@@ -12,8 +13,10 @@ export interface LogPlace {
 
 /** What an event is of, for people who look at the deliveries that wait. */
 export interface EventSummary {
+  /** '' for a business event, as the table. */
   readonly schema: string;
   readonly table: string;
+  /** I, U, D or T, or the type of a business event. */
   readonly action: string;
   /** The time of the commit, as Postgres prints it. */
   readonly committedAt: string;
@@ -33,6 +36,7 @@ export interface Arrived extends LogPlace {
   readonly id: { readonly prefix: string } | string;
   readonly subscription: number;
   readonly event: EventSummary;
+  readonly format: Format;
   readonly body: Slice | undefined;
   /** The length of the body. */
   readonly bytes: number;
@@ -53,6 +57,8 @@ export class Delivery implements Place, LogPlace {
   readonly commitLsn: Lsn;
   readonly ordinal: number;
   readonly event: EventSummary;
+  /** The shape of the body. */
+  readonly format: Format;
   readonly tables: readonly number[];
   readonly keys: readonly number[];
   readonly barrier: boolean;
@@ -104,6 +110,7 @@ export class Delivery implements Place, LogPlace {
     this.commitLsn = arrived.commitLsn;
     this.ordinal = arrived.ordinal;
     this.event = arrived.event;
+    this.format = arrived.format;
     this.tables = arrived.tables;
     this.keys = arrived.keys;
     this.barrier = arrived.barrier;

@@ -3,6 +3,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import type pg from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
+import type { Format } from '../event/format.js';
 import { sliceOf } from '../event/slice.js';
 import { formatLsn, parseLsn } from '../replication/lsn.js';
 import { Delivery } from './delivery.js';
@@ -15,6 +16,7 @@ export interface StoredRow {
   schema_name: string;
   table_name: string;
   action: string;
+  format: Format;
   committed_at: string;
   attempts: number;
   active_ms: number;
@@ -33,7 +35,7 @@ export async function copyIn(client: pg.Client, deliveries: readonly Delivery[])
       `copy pgstream.webhook_deliveries
          (webhook_id, subscription, commit_lsn, ordinal, schema_name, table_name, action,
           committed_at, attempts, active_for, last_attempt_at, last_status, last_error, replayed,
-          lane_tables, lane_keys, barrier, body)
+          lane_tables, lane_keys, barrier, format, body)
        from stdin`,
     ),
   );
@@ -67,7 +69,7 @@ function copyLine(delivery: Delivery): Buffer[] {
     delivery.ordinal,
     escape(event.schema),
     escape(event.table),
-    event.action,
+    escape(event.action),
     event.committedAt,
     delivery.attempts,
     `${delivery.activeMs} ms`,
@@ -78,6 +80,7 @@ function copyLine(delivery: Delivery): Buffer[] {
     `{${delivery.tables.join(',')}}`,
     `{${delivery.keys.join(',')}}`,
     delivery.barrier ? 't' : 'f',
+    delivery.format,
   ];
   return [Buffer.from(`${columns.join('\t')}\t`), escapeBody(delivery.body!.toBuffer()), newline];
 }
@@ -116,6 +119,7 @@ export const fromRow = (subscription: number, row: StoredRow): Delivery =>
       action: row.action,
       committedAt: row.committed_at,
     },
+    format: row.format,
     body: row.body ? sliceOf(row.body) : undefined,
     bytes: row.bytes,
     transaction: undefined,

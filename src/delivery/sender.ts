@@ -7,6 +7,7 @@ import type { Subscription } from '../subscriptions/subscription.js';
 import { bodyOf, type Batch } from './batch.js';
 import { Breaker } from './breaker.js';
 import type { Failure } from './delivery.js';
+import { formatHeaders } from './headers.js';
 import type { Answer, Transport } from './http.js';
 import type { Permits } from './permits.js';
 import { Queue } from './queue.js';
@@ -19,6 +20,8 @@ export interface SenderContext {
   readonly permits: Permits;
   readonly defaultMaxInFlight: number;
   readonly defaultTimeoutMs: number;
+  /** `source` of CloudEvents. */
+  readonly eventSource: string;
   /** Whether this process may send at this moment. */
   readonly maySend: () => boolean;
   readonly log: Log;
@@ -220,7 +223,7 @@ export class Sender {
         url,
         headers: {
           ...headers,
-          'content-type': 'application/json',
+          ...formatHeaders(batch, this.#context.eventSource),
           'webhook-id': batch.id,
           'webhook-timestamp': String(timestamp),
           ...(this.#signer && { 'webhook-signature': this.#signer(batch.id, timestamp, body) }),

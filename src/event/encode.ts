@@ -1,6 +1,7 @@
 /** The body of a webhook: one row change as JSON, its keys always in the same order. */
-import { NULL, UNCHANGED, type Tuple } from '../replication/pgoutput.js';
+import type { Tuple } from '../replication/pgoutput.js';
 import type { JsonWriter } from './json-writer.js';
+import { writeIdentity, writeRow, writeUnchanged } from './row-json.js';
 import type { Slice } from './slice.js';
 import type { EventTable } from './table.js';
 
@@ -14,15 +15,11 @@ export interface Change {
   readonly old?: Tuple | undefined;
 }
 
-const comma = 0x2c;
-const openArray = 0x5b;
-const closeArray = 0x5d;
 const closeObject = 0x7d;
 const opening = (action: Action) => Buffer.from(`{"Data":{"action":"${action}","timestamp":"`);
 const openings = { I: opening('I'), U: opening('U'), D: opening('D'), T: opening('T') };
 const lsnKey = Buffer.from('","lsn":"');
 const identityKey = Buffer.from(',"identity":');
-const unchangedKey = Buffer.from(',"unchanged":');
 
 /**
  * Encodes a change. `timestamp` is the time of the commit and `lsn` the position of the change, both
@@ -40,7 +37,7 @@ export function encodeEvent(
   writer.raw(lsnKey);
   writer.ascii(lsn);
   writer.raw(table.naming);
-  if (change.new) writeColumns(writer, table, change.new, change.old);
+  if (change.new) writeRow(writer, table, change.new, change.old);
   else writer.null();
   writer.raw(identityKey);
   if (change.action === 'D' && change.old) writeIdentity(writer, table, change.old);
@@ -52,68 +49,3 @@ export function encodeEvent(
   writer.byte(closeObject);
   return writer.take();
 }
-
-/** The row: a value that the update left out as unchanged is taken from the old row if it is there. */
-function writeColumns(
-  writer: JsonWriter,
-  table: EventTable,
-  row: Tuple,
-  old: Tuple | undefined,
-): void {
-  writer.byte(openArray);
-  let first = true;
-  for (let i = 0; i < table.columns.length; i++) {
-    const source = row.spans[2 * i] === UNCHANGED && isKnown(old, i) ? old : row;
-    if (source.spans[2 * i] === UNCHANGED) continue;
-    if (!first) writer.byte(comma);
-    first = false;
-    writeColumn(writer, table, source, i);
-  }
-  writer.byte(closeArray);
-}
-
-/** The replica identity: all columns of it that are known. */
-function writeIdentity(writer: JsonWriter, table: EventTable, row: Tuple): void {
-  writer.byte(openArray);
-  let first = true;
-  for (let i = 0; i < table.columns.length; i++) {
-    if (!table.columns[i]!.identity || row.spans[2 * i] === UNCHANGED) continue;
-    if (!first) writer.byte(comma);
-    first = false;
-    writeColumn(writer, table, row, i);
-  }
-  writer.byte(closeArray);
-}
-
-function writeColumn(writer: JsonWriter, table: EventTable, row: Tuple, i: number): void {
-  const column = table.columns[i]!;
-  const start = row.spans[2 * i]!;
-  writer.raw(column.opening);
-  if (start === NULL) writer.null();
-  else writer.value(column.kind, row.bytes, start, row.spans[2 * i + 1]!);
-  writer.byte(closeObject);
-}
-
-/** Names the columns whose values are not known; nothing when there are none. */
-function writeUnchanged(
-  writer: JsonWriter,
-  table: EventTable,
-  row: Tuple,
-  old: Tuple | undefined,
-): void {
-  if (!row.spans.includes(UNCHANGED)) return;
-  const names = table.columns.filter((_, i) => row.spans[2 * i] === UNCHANGED && !isKnown(old, i));
-  names.forEach((column, i) => {
-    if (i === 0) {
-      writer.raw(unchangedKey);
-      writer.byte(openArray);
-    } else {
-      writer.byte(comma);
-    }
-    writer.raw(column.nameJson);
-  });
-  if (names.length > 0) writer.byte(closeArray);
-}
-
-const isKnown = (row: Tuple | undefined, column: number): row is Tuple =>
-  row !== undefined && row.spans[2 * column]! >= 0;

@@ -3,6 +3,7 @@ import type { ValueKind } from './value.js';
 
 const quote = 0x22;
 const comma = 0x2c;
+const space = 0x20;
 const backslash = 0x5c;
 const nullText = Buffer.from('null');
 const trueText = Buffer.from('true');
@@ -69,6 +70,13 @@ export class JsonWriter {
         if (isFinite(source, start)) this.#copy(source, start, end);
         else this.raw(nullText);
         break;
+      case 'decimal':
+        if (isFinite(source, start)) this.#copy(source, start, end);
+        else this.string(source, start, end);
+        break;
+      case 'json':
+        this.#json(source, start, end);
+        break;
       case 'boolean':
         this.raw(source[start] === 0x74 ? trueText : falseText);
         break;
@@ -92,6 +100,15 @@ export class JsonWriter {
     if (end - start < shortRun) this.#shortText(source, start, end);
     else this.#longText(source, start, end);
     this.byte(quote);
+  }
+
+  /** A control character in JSON is a line break between two tokens, or a tab; a space does as well. */
+  #json(source: Buffer, start: number, end: number): void {
+    this.#copy(source, start, end);
+    const block = this.#block;
+    for (let at = this.#at - (end - start); at < this.#at; at++) {
+      if (block[at]! < space) block[at] = space;
+    }
   }
 
   #shortText(source: Buffer, start: number, end: number): void {

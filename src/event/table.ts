@@ -3,21 +3,11 @@
  * message, so that an event costs only the copying of its values.
  */
 import type { Relation } from '../replication/pgoutput.js';
+import type { RowColumn, RowTable } from './row-json.js';
 import type { TableIds } from './schema-versions.js';
-import { valueKind, type ValueKind } from './value.js';
+import { valueKind } from './value.js';
 
-export interface EventColumn {
-  readonly kind: ValueKind;
-  /** Part of the replica identity. */
-  readonly identity: boolean;
-  /** The column's name as a JSON string. */
-  readonly nameJson: Buffer;
-  /** `{"id":"…","name":"…","type":"…","value":` */
-  readonly opening: Buffer;
-}
-
-export interface EventTable {
-  readonly columns: readonly EventColumn[];
+export interface EventTable extends RowTable {
   /** `","schema":"…","table":"…","columns":` */
   readonly naming: Buffer;
   /** `,"metadata":{…}` */
@@ -34,7 +24,8 @@ export function prepareTable(
   ids?: TableIds,
 ): EventTable {
   return {
-    columns: relation.columns.map((column, i) => ({
+    isObject: false,
+    columns: relation.columns.map((column, i): RowColumn => ({
       kind: valueKind(column.typeOid),
       identity: column.identity,
       nameJson: json(column.name),
@@ -47,16 +38,18 @@ export function prepareTable(
       `","schema":${JSON.stringify(relation.schema)},` +
         `"table":${JSON.stringify(relation.name)},"columns":`,
     ),
-    metadata: Buffer.from(
-      ',"metadata":' +
-        JSON.stringify({
-          schema_id: ids?.schemaId ?? null,
-          table_pgstream_id: ids?.tableId ?? '',
-          id_col_pgstream_id: ids?.identity ?? null,
-          version_col_pgstream_id: '',
-        }),
-    ),
+    metadata: Buffer.from(metadataMember(ids)),
   };
 }
 
 const json = (text: string) => Buffer.from(JSON.stringify(text));
+
+/** `,"metadata":{…}` */
+export const metadataMember = (ids: TableIds | undefined): string =>
+  ',"metadata":' +
+  JSON.stringify({
+    schema_id: ids?.schemaId ?? null,
+    table_pgstream_id: ids?.tableId ?? '',
+    id_col_pgstream_id: ids?.identity ?? null,
+    version_col_pgstream_id: '',
+  });

@@ -4,12 +4,16 @@ const epochOffsetSeconds = 946_684_800n; // 1970-01-01 to 2000-01-01
 export const toPostgresMicroseconds = (milliseconds: number): bigint =>
   (BigInt(milliseconds) - epochOffsetSeconds * 1000n) * 1000n;
 
+/** Microseconds since 1970-01-01 UTC, of such since 2000-01-01. */
+export const unixMicroseconds = (microseconds: bigint): bigint =>
+  microseconds + epochOffsetSeconds * 1_000_000n;
+
 /**
  * Prints microseconds since 2000-01-01 as Postgres prints a timestamptz in time zone UTC, e.g.
  * `2025-03-13 09:52:47.579305+00`. Years 1 to 9999: enough for times of commits.
  */
 export function formatTimestamp(microseconds: bigint): string {
-  const sinceEpoch = microseconds + epochOffsetSeconds * 1_000_000n;
+  const sinceEpoch = unixMicroseconds(microseconds);
   const fraction = ((sinceEpoch % 1_000_000n) + 1_000_000n) % 1_000_000n;
   const date = new Date(Number((sinceEpoch - fraction) / 1000n)).toISOString();
   const digits = fraction === 0n ? '' : `.${fraction.toString().padStart(6, '0')}`;

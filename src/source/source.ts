@@ -15,6 +15,8 @@ export interface Source {
   /** The database that subscriptions are kept in, if that is another one. */
   readonly store: Connection | undefined;
   readonly slotName: string;
+  /** The name of the database. */
+  readonly database: string;
   /** `system_identifier` of the cluster. */
   readonly system: bigint;
 }
@@ -29,7 +31,7 @@ export async function openSource(settings: Settings): Promise<Source> {
     await requireSchema(client);
     const slotName = settings.slotName ?? defaultSlotName(server.database);
     checkSlot(await findSlot(client, slotName), slotName, server.database);
-    return { slotName, ...(await databaseIdentity(connection)) };
+    return { slotName, name: server.database, ...(await databaseIdentity(connection)) };
   });
   const injector = settings.injectorStore;
   if (injector && !(await isSame(injector, connection, identity))) {
@@ -40,7 +42,8 @@ export async function openSource(settings: Settings): Promise<Source> {
     });
   }
   const store = await openStore(settings, identity);
-  return { connection, store, slotName: identity.slotName, system: identity.system };
+  const { slotName, name: database, system } = identity;
+  return { connection, store, slotName, database, system };
 }
 
 /** The database that subscriptions are kept in, if that is another one. It may be away. */

@@ -16,6 +16,21 @@ export function nameMatcher(pattern: string): (name: string) => boolean {
 
 const isPattern = (name: string) => name === '' || /[*?]/.test(name);
 
+/** Whether a subscription is to row changes of this kind. */
+const wantsRows = ({ eventTypes }: Subscription, action: Action): boolean =>
+  eventTypes.length === 0 || eventTypes.includes(action) || eventTypes.includes('*');
+
+/** Whether a subscription is to business events of this type. */
+const wantsBusiness = ({ schema, table, eventTypes }: Subscription, type: string): boolean =>
+  schema === '' &&
+  table === '' &&
+  eventTypes.some(
+    (wanted) =>
+      wanted === '*' ||
+      wanted === type ||
+      (wanted.endsWith('.*') && type.startsWith(wanted.slice(0, -1))),
+  );
+
 interface Entry {
   readonly subscription: Subscription;
   readonly matches: (schema: string, table: string) => boolean;
@@ -67,10 +82,18 @@ export class Registry {
   match(schema: string, table: string, action: Action): Subscription[] {
     return [...(this.#exact.get(tableKey(schema, table)) ?? []), ...this.#patterns]
       .flatMap((id) => this.#entries.get(id) ?? [])
-      .filter(({ subscription: { eventTypes }, matches }) => {
-        return matches(schema, table) && (eventTypes.length === 0 || eventTypes.includes(action));
+      .filter(({ subscription, matches }) => {
+        return matches(schema, table) && wantsRows(subscription, action);
       })
       .map(({ subscription }) => subscription)
+      .sort((a, b) => a.id - b.id);
+  }
+
+  /** The subscriptions to a type of business events, in the order of their ids. */
+  matchBusiness(type: string): Subscription[] {
+    return [...this.#patterns]
+      .flatMap((id) => this.#entries.get(id)?.subscription ?? [])
+      .filter((subscription) => wantsBusiness(subscription, type))
       .sort((a, b) => a.id - b.id);
   }
 }

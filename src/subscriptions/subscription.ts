@@ -1,3 +1,5 @@
+import type { Format } from '../event/format.js';
+
 /** A subscription as `pgstream.subscription_changes.definition` holds it. */
 export interface Subscription {
   readonly id: number;
@@ -5,7 +7,7 @@ export interface Subscription {
   /** A name, a pattern with * and ?, or '' for every schema. */
   readonly schema: string;
   readonly table: string;
-  /** Any of I, U, D, T; empty for all of them. */
+  /** Any of I, U, D, T and types of business events; empty for the former. */
   readonly eventTypes: readonly string[];
   readonly headers: Readonly<Record<string, string>>;
   /** null: the runner's default. */
@@ -32,7 +34,7 @@ export interface Subscription {
   readonly filter: string | null;
   /** A SQL expression that yields jsonb, sent instead of the body in `format`. */
   readonly payload: string | null;
-  readonly format: 'pgstream' | 'standard' | 'cloudevents' | 'cloudevents_binary' | 'debezium';
+  readonly format: Format;
   /** The role that made it, and whose privileges decide what it is sent. */
   readonly owner: string;
 }

@@ -45,6 +45,7 @@ const defaults = {
   attempts: 0,
   active_for: '0',
   replayed: false,
+  format: 'pgstream',
   lane_tables: [],
   lane_keys: [],
 };

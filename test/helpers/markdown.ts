@@ -42,5 +42,5 @@ export const normalEvent = (json: string): string =>
     .replace(/"(?:[^"\\]|\\.)*"|\s+/g, (token) => (token.startsWith('"') ? token : ''))
     .replace(/\b[a-v0-9]{20}\b/g, '<id>')
     .replace(/"[0-9A-F]+\/[0-9A-F]+"/g, '"<lsn>"')
-    .replace(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?(\+00)?/g, '<time>')
+    .replace(/\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?(\+00|Z)?/g, '<time>')
     .replace(/\\"oid\\": \\"\d+\\"/g, '\\"oid\\": \\"<oid>\\"');

@@ -15,6 +15,7 @@ const tried = (id: string, attempts: number, activeMs = 0): Delivery =>
     commitLsn: 1n,
     ordinal: 1,
     event: { schema: 'public', table: 'item', action: 'U', committedAt: '' },
+    format: 'pgstream',
     body: undefined,
     bytes: 2,
     transaction: undefined,

@@ -132,6 +132,24 @@ describe('a registry', () => {
     expect(idsOf(registry.match('a"', '"c', 'I'))).toEqual([3]);
   });
 
+  test('finds business events by name and by beginning, for subscriptions to no table', () => {
+    const all = { schema: '', table: '' };
+    const registry = registryOf(
+      subscription(1, { ...all, eventTypes: ['order.paid'] }),
+      subscription(2, { ...all, eventTypes: ['I', 'order.*'] }),
+      subscription(3, { ...all, eventTypes: ['*'] }),
+      subscription(4, { ...all }),
+      subscription(5, { ...all, table: 'orders', eventTypes: ['*'] }),
+      subscription(6, { ...all, schema: '*', eventTypes: ['*'] }),
+      subscription(7, { ...all, eventTypes: ['order.paid.*'] }),
+    );
+    expect(idsOf(registry.matchBusiness('order.paid'))).toEqual([1, 2, 3]);
+    expect(idsOf(registry.matchBusiness('order.paid.late'))).toEqual([2, 3, 7]);
+    expect(idsOf(registry.matchBusiness('orders.paid'))).toEqual([3]);
+    expect(idsOf(registry.match('public', 'orders', 'I'))).toEqual([2, 3, 4, 5, 6]);
+    expect(idsOf(registry.match('public', 'orders', 'D'))).toEqual([3, 4, 5, 6]);
+  });
+
   test('has another epoch after each change, and the same one after none', () => {
     const registry = registryOf();
     const epochs = [registry.epoch];

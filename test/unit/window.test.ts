@@ -14,6 +14,7 @@ const event = (...keys: number[]): Delivery =>
     commitLsn: 1n,
     ordinal: count,
     event: { schema: 'public', table: 'item', action: 'U', committedAt: '' },
+    format: 'pgstream',
     body: sliceOf(Buffer.from('{}')),
     bytes: 2,
     transaction: undefined,

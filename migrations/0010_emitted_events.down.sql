@@ -1,0 +1,3 @@
+alter table pgstream.webhook_deliveries drop column format;
+
+drop table pgstream.emitted_events;
