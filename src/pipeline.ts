@@ -15,6 +15,7 @@ import type { Dispatcher } from './delivery/dispatcher.js';
 import { encodeEvent, type Action, type Change } from './event/encode.js';
 import { keyColumns, withPartitionIdentity } from './event/identity.js';
 import { JsonWriter } from './event/json-writer.js';
+import { columnTypes, isAsLogged } from './event/logged-table.js';
 import { rowKeys } from './event/row-key.js';
 import type { SchemaDocument, SchemaVersions } from './event/schema-versions.js';
 import type { Slice } from './event/slice.js';
@@ -35,6 +36,7 @@ import type { Progress, Transaction } from './replication/progress.js';
 import { formatTimestamp, toPostgresMicroseconds } from './replication/timestamp.js';
 import { record } from './replication/tuple.js';
 import type { TableDescription } from './source/catalog.js';
+import type { Passed } from './source/passed.js';
 import type { Registry } from './subscriptions/registry.js';
 import type { Subscription } from './subscriptions/subscription.js';
 
@@ -51,14 +53,12 @@ export interface PipelineOptions {
   readonly injectMetadata: boolean;
   readonly describeTable: (
     relation: Relation,
-    fallbackType: (typeOid: number) => string | undefined,
+    streamedType: (typeOid: number) => string | undefined,
   ) => Promise<TableDescription>;
-  /** Marks changes of subscriptions as passed; resolves when that is durable. */
-  readonly markPassed: (changes: readonly string[], commitEnd: Lsn) => Promise<void>;
-  /** Marks a version of the schema log as passed; resolves when that is durable. */
-  readonly ackSchemaVersion: (id: string) => Promise<void>;
-  /** A statement was run that the schema log or the publications could not follow. */
-  readonly onDdlError: () => void;
+  /** Marks changes of subscriptions and schemas as passed; resolves when that is durable. */
+  readonly markPassed: (passed: Passed, commitEnd: Lsn) => Promise<void>;
+  /** A schema may have changed in a way that its log or the publications could not follow. */
+  readonly onUnlogged: () => void;
   /** Work that a transaction waits for has failed for good. */
   readonly fail: (error: unknown) => void;
 }
@@ -79,6 +79,17 @@ interface OpenTransaction {
   /** Changes that were received before the connection broke. */
   skip: number;
   readonly subscriptionChanges: { id: string; subscription: number; definition: string | null }[];
+  /** The last version of each schema that it has changed. */
+  readonly versions: Map<string, bigint>;
+  /** The ids of the versions that metadata is filled in from. */
+  readonly acked: string[];
+}
+
+/** How events of a table are written while one version of its schema holds. */
+interface PreparedTable {
+  readonly epoch: number;
+  readonly plain: EventTable;
+  readonly injected: EventTable;
 }
 
 interface Table {
@@ -97,9 +108,7 @@ interface Table {
   readonly lane: readonly number[];
   /** Of the last event. */
   summary: EventSummary | undefined;
-  readonly plain: EventTable;
-  injected: EventTable;
-  injectedEpoch: number;
+  prepared: PreparedTable | undefined;
   readonly matches: Map<Action, readonly Subscription[]>;
   matchesEpoch: number;
 }
@@ -151,7 +160,7 @@ export class Pipeline {
       case 'relation':
         return this.#relation(message);
       case 'type':
-        this.#typeNames.set(message.oid, typeName(message.schema, message.name));
+        this.#noteType(message);
         break;
       case 'insert':
         this.#change(message.relation, { action: 'I', new: message.new }, lsn());
@@ -186,6 +195,8 @@ export class Pipeline {
         ordinal: 0,
         skip: 0,
         subscriptionChanges: [],
+        versions: new Map(),
+        acked: [],
       };
     } else if (interrupted.commitLsn === message.finalLsn) {
       this.#open = {
@@ -205,16 +216,17 @@ export class Pipeline {
 
   #commit(end: Lsn): void {
     const { dispatcher, progress, registry } = this.#options;
-    const { transaction, subscriptionChanges } = this.#inTransaction();
+    const { transaction, subscriptionChanges, versions, acked } = this.#inTransaction();
     for (const { id, subscription, definition } of subscriptionChanges) {
       const parsed = definition === null ? null : (JSON.parse(definition) as Subscription);
       if (parsed) registry.set(parsed);
       else registry.delete(subscription);
       dispatcher.reconfigure(subscription, Number(id), parsed);
     }
-    if (subscriptionChanges.length > 0) {
+    if (subscriptionChanges.length > 0 || versions.size > 0) {
       const ids = subscriptionChanges.map(({ id }) => id);
-      this.#holdFor(transaction, this.#options.markPassed(ids, end));
+      const passed = { subscriptionChanges: ids, versions, acked };
+      this.#holdFor(transaction, this.#options.markPassed(passed, end));
     }
     this.#open = undefined;
     this.#resumeAt = end;
@@ -222,11 +234,14 @@ export class Pipeline {
   }
 
   async #relation(message: Relation): Promise<void> {
-    const { describeTable, versions } = this.#options;
+    const { describeTable, versions, onUnlogged } = this.#options;
     const description = await describeTable(message, (oid) => this.#typeNames.get(oid));
     const relation = withPartitionIdentity(message, description.partitionIdentity);
-    const plain = prepareTable(relation, description.types);
-    const columns = keyColumns(relation, description.primaryKey);
+    const logged = versions.find(relation.schema, relation.oid);
+    if (relation.schema !== 'pgstream' && !isAsLogged(relation, description.types, logged)) {
+      onUnlogged();
+    }
+    const columns = keyColumns(relation, logged?.primaryKey ?? description.primaryKey);
     const before = this.#tables.get(relation.oid);
     const isSame =
       before &&
@@ -239,12 +254,21 @@ export class Pipeline {
       departed: before?.departed,
       lane: [relation.oid],
       summary: undefined,
-      plain,
-      injected: plain,
-      injectedEpoch: versions.epoch - 1,
+      prepared: undefined,
       matches: new Map(),
       matchesEpoch: -1,
     });
+    if (this.#open && this.#open.ordinal < this.#open.skip) this.#moveTable(message.oid);
+  }
+
+  /** Up to version 15, Postgres does not say in the stream that a schema has been renamed. */
+  #moveTable(oid: number): void {
+    const table = this.#tables.get(oid);
+    const schema = this.#options.versions.schemaOf(oid);
+    if (!table || schema === undefined || schema === table.relation.schema) return;
+    const relation = { ...table.relation, schema };
+    const moved = { relation, prepared: undefined, summary: undefined, matches: new Map() };
+    this.#tables.set(oid, { ...table, ...moved });
   }
 
   #change(oid: number, change: Change, lsn: string): void {
@@ -257,7 +281,7 @@ export class Pipeline {
     let changedTables: readonly number[] = [];
     if (schema === 'pgstream' && change.new) {
       if (name === 'subscription_changes') this.#noteSubscription(open, table, change.new);
-      else if (name === 'ddl_error') this.#options.onDdlError();
+      else if (name === 'ddl_error') this.#options.onUnlogged();
       else if (name === 'schema_log') {
         changedTables = this.#noteSchemaVersion(open, table, change.new);
       }
@@ -265,6 +289,12 @@ export class Pipeline {
     const subscriptions = this.#matches(table, change.action);
     if (subscriptions.length === 0) return;
     this.#deliver(open, table, change, lsn, keys, changedTables, subscriptions);
+  }
+
+  /** Of a domain, the stream names the type below. */
+  #noteType({ oid, schema, name }: Message & { tag: 'type' }): void {
+    if (schema === 'pg_catalog') this.#typeNames.delete(oid);
+    else this.#typeNames.set(oid, typeName(schema, name));
   }
 
   #noteSubscription(open: OpenTransaction, table: Table, row: Tuple): void {
@@ -278,10 +308,13 @@ export class Pipeline {
 
   /** Returns the tables that the version changes. */
   #noteSchemaVersion(open: OpenTransaction, table: Table, row: Tuple): readonly number[] {
-    const { versions, injectMetadata, ackSchemaVersion } = this.#options;
-    const { id, schema_name: schemaName, schema } = record(table.relation, row);
-    if (injectMetadata) this.#holdFor(open.transaction, ackSchemaVersion(id!));
-    return versions.apply(schemaName!, id!, JSON.parse(schema!) as SchemaDocument);
+    const { versions, injectMetadata, registry } = this.#options;
+    const { id, version, schema_name: schemaName, schema } = record(table.relation, row);
+    open.versions.set(schemaName!, BigInt(version!));
+    if (injectMetadata || registry.injectsMetadata) open.acked.push(id!);
+    const changed = versions.apply(schemaName!, id!, JSON.parse(schema!) as SchemaDocument);
+    for (const oid of changed) this.#moveTable(oid);
+    return changed;
   }
 
   #deliver(
@@ -299,15 +332,16 @@ export class Pipeline {
     const event = summaryOf(table, action, timestamp);
     const tables = changedTables.length === 0 ? table.lane : [table.relation.oid, ...changedTables];
     const isBarrier = action === 'T' || changedTables.length > 0;
-    const encode = (prepared: EventTable) =>
-      encodeEvent(this.#writer, prepared, change, timestamp, lsn);
+    const encode = (written: EventTable) =>
+      encodeEvent(this.#writer, written, change, timestamp, lsn);
+    const prepared = this.#prepare(table);
     let plain: Slice | undefined;
     let injected: Slice | undefined;
     for (const subscription of subscriptions) {
       const body =
         injectMetadata || subscription.injectMetadata
-          ? (injected ??= encode(this.#injected(table)))
-          : (plain ??= encode(table.plain));
+          ? (injected ??= encode(prepared.injected))
+          : (plain ??= encode(prepared.plain));
       transaction.hold();
       const delivery = new Delivery({
         id,
@@ -344,15 +378,15 @@ export class Pipeline {
     return matches;
   }
 
-  #injected(table: Table): EventTable {
-    const { versions } = this.#options;
-    if (table.injectedEpoch !== versions.epoch) {
-      const { relation, description } = table;
-      const ids = versions.find(relation.schema, relation.name);
-      table.injected = ids ? prepareTable(relation, description.types, ids) : table.plain;
-      table.injectedEpoch = versions.epoch;
-    }
-    return table.injected;
+  #prepare(table: Table): PreparedTable {
+    const { epoch } = this.#options.versions;
+    if (table.prepared?.epoch === epoch) return table.prepared;
+    const { relation, description } = table;
+    const logged = this.#options.versions.find(relation.schema, relation.oid);
+    const types = columnTypes(relation, description.types, logged);
+    const plain = prepareTable(relation, types);
+    const injected = logged ? prepareTable(relation, types, logged) : plain;
+    return (table.prepared = { epoch, plain, injected });
   }
 
   #idPrefix(commitLsn: Lsn): string {
