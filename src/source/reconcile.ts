@@ -40,20 +40,18 @@ export interface ReconcilerOptions {
 
 /** Calls `pgstream.reconcile()` when asked to and every now and then, until it is closed. */
 export class Reconciler {
-  readonly #sql: Sql;
   readonly #timer: NodeJS.Timeout;
   readonly #reconcile: () => void;
   #comparedAt = 0;
 
   constructor({ sql, everyMs, keepTrying, failed }: ReconcilerOptions) {
-    this.#sql = sql;
     this.#reconcile = oneAtATime(
       () => keepTrying(async () => void (await sql`select from pgstream.reconcile()`)),
       failed,
     );
     // Where the question fails, it is asked again.
     const poll = oneAtATime(
-      () => this.#poll(everyMs),
+      () => this.#poll(sql, everyMs),
       () => undefined,
     );
     this.#timer = setInterval(poll, everyMs);
@@ -69,8 +67,8 @@ export class Reconciler {
     clearInterval(this.#timer);
   }
 
-  async #poll(everyMs: number): Promise<void> {
-    const [row] = await this.#sql<{ isFollowed: boolean }[]>`
+  async #poll(sql: Sql, everyMs: number): Promise<void> {
+    const [row] = await sql<{ isFollowed: boolean }[]>`
       select state = 'followed' as "isFollowed"
       from pgstream.status where subject = 'schema changes'`;
     const dueMs = row?.isFollowed ? Math.max(followedMs, everyMs) : 0;
