@@ -1,5 +1,6 @@
 /** A look at what a slot is going to send, while nobody reads it. */
 import type { Sql } from 'postgres';
+import type { Lsn } from '../replication/lsn.js';
 import { createScratch, decode, type Relation } from '../replication/pgoutput.js';
 import { textOf } from '../replication/tuple.js';
 
@@ -12,17 +13,22 @@ export interface Ahead {
 
 const messagesAtOnce = 100;
 
-/** The changes that were visible before this call, and are ahead of the slot, are all found. */
-export async function changesAhead(sql: Sql, slot: string): Promise<Ahead> {
+/**
+ * The changes that are committed behind `position`: all those that were visible before this call. The
+ * slot may be confirmed less far.
+ */
+export async function changesAhead(sql: Sql, slot: string, position: Lsn): Promise<Ahead> {
   await flushLog(sql);
   const relations = new Map<number, Relation>();
   const subscriptionChanges = new Set<string>();
   const firstVersions = new Map<string, bigint>();
   const scratch = createScratch();
+  let isAhead = false;
   const note = (data: Buffer) => {
     const message = decode(data, 0, data.length, scratch);
+    if (message.tag === 'begin') isAhead = message.finalLsn >= position;
     if (message.tag === 'relation') relations.set(message.oid, message);
-    if (message.tag !== 'insert') return;
+    if (message.tag !== 'insert' || !isAhead) return;
     const relation = relations.get(message.relation);
     const value = (column: string) =>
       textOf(

@@ -71,7 +71,7 @@ export async function markOlderThanSlot(
   const versions = await unpassedVersions(sql);
   if (changes.length === 0 && versions.size === 0) return;
 
-  const ahead = await changesAhead(sql, slot);
+  const ahead = await changesAhead(sql, slot, position);
   const subscriptionChanges = changes.flatMap(({ id }) =>
     ahead.subscriptionChanges.has(id) ? [] : id,
   );

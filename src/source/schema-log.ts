@@ -27,30 +27,30 @@ export async function loadSchemaVersions(
     client.query(
       `delete from pgstream.schema_positions old
        using pgstream.schema_positions new
-       where old.schema_name = new.schema_name and old.version < new.version
-         and new.commit_lsn <= $1::pg_lsn`,
+       where old.schema_name = new.schema_name and new.commit_lsn <= $1::pg_lsn
+         and (old.commit_lsn, old.version) < (new.commit_lsn, new.version)`,
       [at],
     ),
   );
   return sql<LoggedSchema[]>`
-    select l.id, l.schema_name, pgstream.schema_at(l.schema_name, l.version) as schema
-    from (
-      select p.schema_name, max(p.version) as version
-      from pgstream.schema_positions p
-      where p.commit_lsn <= ${at}::pg_lsn
-      group by p.schema_name
-    ) passed
-    join pgstream.schema_log l using (schema_name, version)`;
+    select distinct on (p.schema_name)
+      l.id, l.schema_name, pgstream.schema_at(l.schema_name, l.version) as schema
+    from pgstream.schema_positions p
+    join pgstream.schema_log l using (schema_name, version)
+    where p.commit_lsn <= ${at}::pg_lsn
+    order by p.schema_name, p.commit_lsn desc, p.version desc`;
 }
 
-/** The last version of each schema that has newer versions than any runner has passed. */
+/** The last version of each schema where no runner has passed that. */
 export async function unpassedVersions(sql: Sql): Promise<Map<string, bigint>> {
   const rows = await sql<{ schema_name: string; version: string }[]>`
-    select l.schema_name, max(l.version)::text as version
-    from pgstream.schema_log l
-    group by l.schema_name
-    having max(l.version) > coalesce((
-      select max(p.version) from pgstream.schema_positions p where p.schema_name = l.schema_name
-    ), 0)`;
+    select l.schema_name, l.version::text
+    from (
+      select schema_name, max(version) as version from pgstream.schema_log group by schema_name
+    ) l
+    where not exists (
+      select from pgstream.schema_positions p
+      where p.schema_name = l.schema_name and p.version = l.version
+    )`;
   return new Map(rows.map(({ schema_name: name, version }) => [name, BigInt(version)]));
 }

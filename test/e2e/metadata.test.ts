@@ -212,3 +212,20 @@ test('versions that are older than the slot hold from its beginning', async () =
   expect(versions.get(1)).toEqual(versions.get(2));
   expect(versions.get(3)).not.toEqual(versions.get(2));
 });
+
+test('versions begin again where somebody has emptied the schema log', async () => {
+  const world = await setUp({ injectsAll: true });
+  const { sql, start, subscribe, got } = world;
+  await subscribe('all');
+  const runner = await start();
+  await sql`alter table orders add one integer`;
+  await sql`alter table orders add two integer`;
+  await confirmed(sql);
+  await runner.kill();
+  await sql`truncate pgstream.schema_log`;
+  await sql`select pgstream.refresh_schema('public')`;
+  await start();
+  await sql`insert into orders (id) values (1)`;
+  const event = (await got(1)).map(eventOf).find(({ table }) => table === 'orders')!;
+  await expectIdsOfVersion(world, event);
+});

@@ -49,46 +49,53 @@ const isInstalled = (major: number) =>
     () => false,
   );
 
-test.for([15, 16, 17, 18])('ids are the same in version %i', async (major, { skip }) => {
-  const { from, receiver, run } = await setUp();
-  const [own] = await from.sql<{ major: number }[]>`
+/** The start of a server takes its time. */
+const timeout = 180_000;
+
+test.for([15, 16, 17, 18])(
+  'ids are the same in version %i',
+  { timeout },
+  async (major, { skip }) => {
+    const { from, receiver, run } = await setUp();
+    const [own] = await from.sql<{ major: number }[]>`
     select current_setting('server_version_num')::integer / 10000 as major`;
-  skip(major <= own!.major, 'not a newer version');
-  skip(!(await isInstalled(major)), 'not installed: npm run test:matrix installs it');
+    skip(major <= own!.major, 'not a newer version');
+    skip(!(await isInstalled(major)), 'not installed: npm run test:matrix installs it');
 
-  await from.sql.unsafe(`create table t (a integer primary key, gone integer, b integer);
+    await from.sql.unsafe(`create table t (a integer primary key, gone integer, b integer);
     alter table t drop gone; create table u (id integer primary key)`);
-  await from.sql`
+    await from.sql`
     insert into pgstream.webhook_subscriptions (url, table_name) values (${receiver.url}, 't')`;
-  const runner = await run(from.url);
-  await from.sql`alter table t add last integer`;
-  await from.sql`alter table t drop last`;
-  await confirmed(from.sql);
-  await runner.kill();
-  const before = await idsIn(from);
+    const runner = await run(from.url);
+    await from.sql`alter table t add last integer`;
+    await from.sql`alter table t drop last`;
+    await confirmed(from.sql);
+    await runner.kill();
+    const before = await idsIn(from);
 
-  const { url } = await startServer(major);
-  skip(!(await dumpAndRestore(from.url, url)), 'no pg_dump for this server');
-  const sql = postgres(url, { max: 1, onnotice: () => undefined });
-  onTestFinished(() => sql.end({ timeout: 0 }));
-  await run(url);
-  await sql`insert into t values (1, 2)`;
-  await receiver.waitUntil((all) => all.length > 0, patience);
-  const { Data: event } = JSON.parse(accepted(receiver)[0]!.body) as {
-    Data: { columns: { id: string; name: string }[]; metadata: Record<string, string> };
-  };
-  expect(event.metadata['table_pgstream_id']).toBe(before['t']!.id);
-  expect(Object.fromEntries(event.columns.map(({ name, id }) => [name, id]))).toEqual(
-    before['t']!.columns,
-  );
+    const { url } = await startServer(major);
+    skip(!(await dumpAndRestore(from.url, url)), 'no pg_dump for this server');
+    const sql = postgres(url, { max: 1, onnotice: () => undefined });
+    onTestFinished(() => sql.end({ timeout: 0 }));
+    await run(url);
+    await sql`insert into t values (1, 2)`;
+    await receiver.waitUntil((all) => all.length > 0, patience);
+    const { Data: event } = JSON.parse(accepted(receiver)[0]!.body) as {
+      Data: { columns: { id: string; name: string }[]; metadata: Record<string, string> };
+    };
+    expect(event.metadata['table_pgstream_id']).toBe(before['t']!.id);
+    expect(Object.fromEntries(event.columns.map(({ name, id }) => [name, id]))).toEqual(
+      before['t']!.columns,
+    );
 
-  await sql`alter table t add c integer`;
-  const after = await idsIn({ sql });
-  expect(after).toEqual({
-    ...before,
-    t: { ...before['t'], columns: { ...before['t']!.columns, c: `${before['t']!.id}-5` } },
-  });
-  await sql`select * from pgstream.reconcile()`;
-  await expectLogInStep(sql);
-  expect(await sql`select from pgstream.ddl_error where reconciled_at is null`).toHaveLength(0);
-});
+    await sql`alter table t add c integer`;
+    const after = await idsIn({ sql });
+    expect(after).toEqual({
+      ...before,
+      t: { ...before['t'], columns: { ...before['t']!.columns, c: `${before['t']!.id}-5` } },
+    });
+    await sql`select * from pgstream.reconcile()`;
+    await expectLogInStep(sql);
+    expect(await sql`select from pgstream.ddl_error where reconciled_at is null`).toHaveLength(0);
+  },
+);
