@@ -59,6 +59,16 @@ comment on column pgstream.schema_state.database_oid is 'The database; likewise.
 comment on column pgstream.schema_state.fingerprint is
   'What told that the catalogs had not changed since the last reconcile().';
 
+comment on table pgstream.schema_positions is
+  'Where runners have passed the versions of the schema log, so that one that starts knows which '
+  'of them hold at its place. Not for users.';
+comment on column pgstream.schema_positions.schema_name is 'As in pgstream.schema_log.';
+comment on column pgstream.schema_positions.version is
+  'As in pgstream.schema_log; those before it are passed too.';
+comment on column pgstream.schema_positions.commit_lsn is
+  'The end of the commit record of the version; of one that is older than the slot, where that '
+  'was first read.';
+
 comment on table pgstream.table_rewrites is
   'Statements that can have changed the rows of a table without an event for any of them.';
 comment on column pgstream.table_rewrites.id is 'Counts the rewrites.';

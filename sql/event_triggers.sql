@@ -52,7 +52,7 @@ declare
     select n.nspname from pg_namespace n
     where n.oid = any (object_ids) and 'pg_namespace'::regclass = any (class_ids)
   ) || array(
-    select s from jsonb_array_elements_text(nullif(dropped -> 'schemas', 'null')) s);
+    select jsonb_array_elements_text(dropped -> 'schemas'));
   v_oids oid[];
   v_keys text[];
   v_schemas text[];

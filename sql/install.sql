@@ -58,6 +58,13 @@ select not exists (select from pgstream.migrations where name = '0007_subscripti
   insert into pgstream.migrations (name, run_on) values ('0007_subscription_programs', now());
 \endif
 
+select not exists (select from pgstream.migrations where name = '0008_schema_positions')
+  as pending \gset
+\if :pending
+  \ir ../migrations/0008_schema_positions.up.sql
+  insert into pgstream.migrations (name, run_on) values ('0008_schema_positions', now());
+\endif
+
 select not exists (select from pgstream.migrations where name = '0010_emitted_events')
   as pending \gset
 \if :pending

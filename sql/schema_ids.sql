@@ -6,7 +6,8 @@
 -- the oid is a different table's by now, and the row goes.
 --
 -- In another database (restored from a dump, upgraded by pg_upgrade, copied) oids mean nothing.
--- That shows in pgstream.schema_state, and each table and column is found again by its name.
+-- That shows in pgstream.schema_state, and each table and column is found again by its name; what
+-- runners have passed there is forgotten.
 --
 -- A column's id is "<id of the table>-<number>". The number is found by attnum and kept; new ones
 -- are above all that the table has ever had.
@@ -114,6 +115,10 @@ begin
   where s.kind = 'tables' and s.key = i.id::text;
 
   delete from pgstream.table_ids where oid < 0;
+
+  -- positions in the log of the other server
+  delete from pgstream.schema_positions;
+  update pgstream.subscription_changes set commit_lsn = null where commit_lsn is not null;
 
   delete from pgstream.schema_state;
   insert into pgstream.schema_state (system_identifier, database_oid)

@@ -29,13 +29,15 @@ begin
       and not coalesce(pgstream.is_system_schema(d.address_names[1]), false)
   )
   select jsonb_build_object(
-           'oids', jsonb_agg(distinct case
+           'oids', coalesce(jsonb_agg(distinct case
              when d.object_type in ('table constraint', 'default value')
                then to_regclass(format('%I.%I', d.address_names[1], d.address_names[2]))::oid
              else d.objid
-           end) filter (where d.object_type not in ('schema', 'index')),
-           'indexes', jsonb_agg(d.object_name) filter (where d.object_type = 'index'),
-           'schemas', jsonb_agg(d.object_name) filter (where d.object_type = 'schema'),
+           end) filter (where d.object_type not in ('schema', 'index')), '[]'),
+           'indexes', coalesce(
+             jsonb_agg(d.object_name) filter (where d.object_type = 'index'), '[]'),
+           'schemas', coalesce(
+             jsonb_agg(d.object_name) filter (where d.object_type = 'schema'), '[]'),
            'within', jsonb_agg(distinct d.address_names[1]),
            'of_tables', bool_or(d.object_type in ('table', 'index')))
   into v_dropped
@@ -147,9 +149,9 @@ begin
   v_oids := pgstream._touched_tables(
     coalesce(v_oids, '{}')
       || array(select o::oid
-               from jsonb_array_elements_text(nullif(dropped -> 'oids', 'null')) o
+               from jsonb_array_elements_text(dropped -> 'oids') o
                where o is not null),
-    array(select i from jsonb_array_elements_text(nullif(dropped -> 'indexes', 'null')) i));
+    array(select jsonb_array_elements_text(dropped -> 'indexes')));
 
   select array_agg(r.classid), array_agg(r.objid) into v_classes, v_objects
   from (

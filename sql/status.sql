@@ -162,9 +162,10 @@ select 'schema changes' as subject,
        end as state,
        case
          when t.enabled = 3 then 'Event triggers log each statement, at its place among the rows.'
-         else 'Changes of schemas are found when pgstream.reconcile() is called: several become '
-           'one version, at the place of the call; what is rewritten is not recorded; new tables '
-           'are not published before.'
+         else 'Changes of schemas are found when the runner looks, every 10 s if it is not told '
+           'otherwise, or when pgstream.reconcile() is called: several become one version, at the '
+           'place where they are found; what is rewritten is not recorded; rows that a new table '
+           'gets before are not sent.'
        end as meaning,
        case when t.enabled < 3 then
          'select pgstream.enable_ddl_capture(); as a role that may create event triggers, or '
@@ -191,7 +192,7 @@ comment on view pgstream.status is
   'Which way pgstream works in this database, what that costs, and how to change it.';
 comment on column pgstream.status.subject is 'What the row is about.';
 comment on column pgstream.status.state is
-  'Of schema changes: followed, by event triggers; reconciled, only when asked to; followed in '
+  'Of schema changes: followed, by event triggers; reconciled, when looked for; followed in '
   'part. Of unfollowed ones: how many.';
 comment on column pgstream.status.meaning is 'What follows from it.';
 comment on column pgstream.status.hint is 'What to do about it; null while all is well.';

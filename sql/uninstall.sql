@@ -10,6 +10,7 @@ drop publication if exists pgstream_control, pgstream_insert, pgstream_update;
 \ir drop_code.sql
 \ir ../migrations/0012_store.down.sql
 \ir ../migrations/0010_emitted_events.down.sql
+\ir ../migrations/0008_schema_positions.down.sql
 \ir ../migrations/0007_subscription_programs.down.sql
 \ir ../migrations/0006_schema_objects.down.sql
 \ir ../migrations/0005_runner_lease.down.sql

@@ -19,6 +19,7 @@ import { businessKeys, businessType, isBusiness } from './event/business.js';
 import type { Origin } from './event/formats.js';
 import { keyColumns, withPartitionIdentity } from './event/identity.js';
 import { JsonWriter } from './event/json-writer.js';
+import { columnTypes, isAsLogged } from './event/logged-table.js';
 import { rowKeys } from './event/row-key.js';
 import type { SchemaDocument, SchemaVersions, TableIds } from './event/schema-versions.js';
 import { typeName } from './event/type-name.js';
@@ -37,6 +38,7 @@ import type { Progress, Transaction } from './replication/progress.js';
 import { toPostgresMicroseconds } from './replication/timestamp.js';
 import { record } from './replication/tuple.js';
 import type { TableDescription } from './source/catalog.js';
+import type { Passed } from './source/passed.js';
 import type { Registry } from './subscriptions/registry.js';
 import type { Subscription } from './subscriptions/subscription.js';
 
@@ -54,14 +56,12 @@ export interface PipelineOptions {
   readonly injectMetadata: boolean;
   readonly describeTable: (
     relation: Relation,
-    fallbackType: (typeOid: number) => string | undefined,
+    streamedType: (typeOid: number) => string | undefined,
   ) => Promise<TableDescription>;
-  /** Marks changes of subscriptions as passed; resolves when that is durable. */
-  readonly markPassed: (changes: readonly string[], commitEnd: Lsn) => Promise<void>;
-  /** Marks a version of the schema log as passed; resolves when that is durable. */
-  readonly ackSchemaVersion: (id: string) => Promise<void>;
-  /** A statement was run that the schema log or the publications could not follow. */
-  readonly onDdlError: () => void;
+  /** Marks changes of subscriptions and schemas as passed; resolves when that is durable. */
+  readonly markPassed: (passed: Passed, commitEnd: Lsn) => Promise<void>;
+  /** A schema may have changed in a way that its log or the publications could not follow. */
+  readonly onUnlogged: () => void;
   /** Work that a transaction waits for has failed for good. */
   readonly fail: (error: unknown) => void;
 }
@@ -81,6 +81,18 @@ interface OpenTransaction {
   /** Changes that were received before the connection broke. */
   skip: number;
   readonly subscriptionChanges: { id: string; subscription: number; definition: string | null }[];
+  /** The last version of each schema that it has changed. */
+  readonly versions: Map<string, bigint>;
+  /** The ids of the versions that metadata is filled in from. */
+  readonly acked: string[];
+}
+
+/** How events of a table are written while one version of its schema holds. */
+interface PreparedTable {
+  readonly epoch: number;
+  readonly encoders: TableEncoders;
+  /** The lasting ids. */
+  readonly ids: TableIds | undefined;
 }
 
 interface Table {
@@ -101,10 +113,7 @@ interface Table {
   readonly lane: readonly number[];
   /** Of the last event. */
   summary: EventSummary | undefined;
-  readonly encoders: TableEncoders;
-  /** The lasting ids of the schema version of that epoch. */
-  ids: TableIds | undefined;
-  idsEpoch: number;
+  prepared: PreparedTable | undefined;
   readonly matches: Map<Action, readonly Subscription[]>;
   matchesEpoch: number;
 }
@@ -156,7 +165,7 @@ export class Pipeline {
       case 'relation':
         return this.#relation(message);
       case 'type':
-        this.#typeNames.set(message.oid, typeName(message.schema, message.name));
+        this.#noteType(message);
         break;
       case 'insert':
         this.#change(message.relation, { action: 'I', new: message.new }, lsn());
@@ -191,6 +200,8 @@ export class Pipeline {
         ordinal: 0,
         skip: 0,
         subscriptionChanges: [],
+        versions: new Map(),
+        acked: [],
       };
     } else if (interrupted.commitLsn === message.finalLsn) {
       this.#open = {
@@ -210,16 +221,17 @@ export class Pipeline {
 
   #commit(end: Lsn): void {
     const { dispatcher, progress, registry } = this.#options;
-    const { transaction, subscriptionChanges } = this.#inTransaction();
+    const { transaction, subscriptionChanges, versions, acked } = this.#inTransaction();
     for (const { id, subscription, definition } of subscriptionChanges) {
       const parsed = definition === null ? null : (JSON.parse(definition) as Subscription);
       if (parsed) registry.set(parsed);
       else registry.delete(subscription);
       dispatcher.reconfigure(subscription, Number(id), parsed);
     }
-    if (subscriptionChanges.length > 0) {
+    if (subscriptionChanges.length > 0 || versions.size > 0) {
       const ids = subscriptionChanges.map(({ id }) => id);
-      this.#holdFor(transaction, this.#options.markPassed(ids, end));
+      const passed = { subscriptionChanges: ids, versions, acked };
+      this.#holdFor(transaction, this.#options.markPassed(passed, end));
     }
     this.#open = undefined;
     this.#resumeAt = end;
@@ -227,10 +239,14 @@ export class Pipeline {
   }
 
   async #relation(message: Relation): Promise<void> {
-    const { describeTable, versions, origin } = this.#options;
+    const { describeTable, versions, onUnlogged } = this.#options;
     const description = await describeTable(message, (oid) => this.#typeNames.get(oid));
     const relation = withPartitionIdentity(message, description.partitionIdentity);
-    const columns = keyColumns(relation, description.primaryKey);
+    const logged = versions.find(relation.schema, relation.oid);
+    if (relation.schema !== 'pgstream' && !isAsLogged(relation, description.types, logged)) {
+      onUnlogged();
+    }
+    const columns = keyColumns(relation, logged?.primaryKey ?? description.primaryKey);
     const before = this.#tables.get(relation.oid);
     const isSame =
       before &&
@@ -244,12 +260,21 @@ export class Pipeline {
       departed: before?.departed,
       lane: [relation.oid],
       summary: undefined,
-      encoders: new TableEncoders({ relation, types: description.types }, origin),
-      ids: undefined,
-      idsEpoch: versions.epoch - 1,
+      prepared: undefined,
       matches: new Map(),
       matchesEpoch: -1,
     });
+    if (this.#open && this.#open.ordinal < this.#open.skip) this.#moveTable(message.oid);
+  }
+
+  /** Up to version 15, Postgres does not say in the stream that a schema has been renamed. */
+  #moveTable(oid: number): void {
+    const table = this.#tables.get(oid);
+    const schema = this.#options.versions.schemaOf(oid);
+    if (!table || schema === undefined || schema === table.relation.schema) return;
+    const relation = { ...table.relation, schema };
+    const moved = { relation, prepared: undefined, summary: undefined, matches: new Map() };
+    this.#tables.set(oid, { ...table, ...moved });
   }
 
   #change(oid: number, change: Change, lsn: string): void {
@@ -262,7 +287,7 @@ export class Pipeline {
     let changedTables: readonly number[] = [];
     if (schema === 'pgstream' && change.new) {
       if (name === 'subscription_changes') this.#noteSubscription(open, table, change.new);
-      else if (name === 'ddl_error') this.#options.onDdlError();
+      else if (name === 'ddl_error') this.#options.onUnlogged();
       else if (name === 'schema_log') {
         changedTables = this.#noteSchemaVersion(open, table, change.new);
       }
@@ -272,6 +297,12 @@ export class Pipeline {
       : this.#matches(table, change.action);
     if (subscriptions.length === 0) return;
     this.#deliver(open, table, change, lsn, keys, changedTables, subscriptions);
+  }
+
+  /** Of a domain, the stream names the type below. */
+  #noteType({ oid, schema, name }: Message & { tag: 'type' }): void {
+    if (schema === 'pg_catalog') this.#typeNames.delete(oid);
+    else this.#typeNames.set(oid, typeName(schema, name));
   }
 
   #noteSubscription(open: OpenTransaction, table: Table, row: Tuple): void {
@@ -285,10 +316,13 @@ export class Pipeline {
 
   /** Returns the tables that the version changes. */
   #noteSchemaVersion(open: OpenTransaction, table: Table, row: Tuple): readonly number[] {
-    const { versions, injectMetadata, ackSchemaVersion } = this.#options;
-    const { id, schema_name: schemaName, schema } = record(table.relation, row);
-    if (injectMetadata) this.#holdFor(open.transaction, ackSchemaVersion(id!));
-    return versions.apply(schemaName!, id!, JSON.parse(schema!) as SchemaDocument);
+    const { versions, injectMetadata, registry } = this.#options;
+    const { id, version, schema_name: schemaName, schema } = record(table.relation, row);
+    open.versions.set(schemaName!, BigInt(version!));
+    if (injectMetadata || registry.injectsMetadata) open.acked.push(id!);
+    const changed = versions.apply(schemaName!, id!, JSON.parse(schema!) as SchemaDocument);
+    for (const oid of changed) this.#moveTable(oid);
+    return changed;
   }
 
   #deliver(
@@ -306,11 +340,12 @@ export class Pipeline {
     const event = summaryOf(table, change, commit.timestamp);
     const tables = changedTables.length === 0 ? table.lane : [table.relation.oid, ...changedTables];
     const isBarrier = action === 'T' || changedTables.length > 0;
+    const { encoders, ids } = this.#prepare(table);
     this.#bodies.forget();
     for (const subscription of subscriptions) {
       const { format } = subscription;
       const isInjected = injectMetadata || subscription.injectMetadata;
-      const encoder = table.encoders.of(format, isInjected ? this.#ids(table) : undefined);
+      const encoder = encoders.of(format, isInjected ? ids : undefined);
       const ownId = encoder.tellsId ? webhookId(id.prefix, ordinal, subscription.id) : '';
       const body = this.#bodies.of(encoder, change, commit, lsn, ownId);
       transaction.hold();
@@ -351,14 +386,15 @@ export class Pipeline {
   }
 
   /** The same object for as long as the schema has not changed. */
-  #ids(table: Table): TableIds | undefined {
-    const { versions } = this.#options;
-    if (table.idsEpoch !== versions.epoch) {
-      const { schema, name } = table.relation;
-      table.ids = versions.find(schema, name);
-      table.idsEpoch = versions.epoch;
-    }
-    return table.ids;
+  #prepare(table: Table): PreparedTable {
+    const { versions, origin } = this.#options;
+    const { epoch } = versions;
+    if (table.prepared?.epoch === epoch) return table.prepared;
+    const { relation, description } = table;
+    const ids = versions.find(relation.schema, relation.oid);
+    const types = columnTypes(relation, description.types, ids);
+    const encoders = new TableEncoders({ relation, types }, origin);
+    return (table.prepared = { epoch, encoders, ids });
   }
 
   #idPrefix(commitLsn: Lsn): string {

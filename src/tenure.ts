@@ -35,14 +35,14 @@ import type { Measured } from './server/metrics.js';
 import type { Settings } from './settings/settings.js';
 import { describeTable } from './source/catalog.js';
 import { oneAtATime } from './source/one-at-a-time.js';
+import { markPassed } from './source/passed.js';
 import { persist } from './source/persist.js';
-import { reconcileSchemas, whenFree } from './source/reconcile.js';
-import { ackSchemaVersion } from './source/schema-log.js';
+import { reconcileMs, Reconciler, whenFree } from './source/reconcile.js';
 import { slotPosition, type Source } from './source/source.js';
 import { loadState, type SourceState } from './source/state.js';
 import { StatusWriter } from './source/status.js';
 import { StoreFollower } from './source/store-follower.js';
-import { disableSubscription, latestSubscriptions, markPassed } from './source/subscriptions.js';
+import { disableSubscription, latestSubscriptions } from './source/subscriptions.js';
 import { Transactions } from './source/transactions.js';
 
 export interface TenureOptions {
@@ -102,6 +102,7 @@ export class Tenure {
   #dispatcher: Dispatcher | undefined;
   #follower: SlotFollower | undefined;
   #storeFollower: StoreFollower | undefined;
+  #reconciler: Reconciler | undefined;
   #problem: PgstreamError | undefined;
 
   constructor(options: TenureOptions) {
@@ -178,6 +179,7 @@ export class Tenure {
       if (!signal.aborted) throw this.#explain(error);
     } finally {
       for (const timer of this.#timers) clearInterval(timer);
+      this.#reconciler?.close();
       this.#dispatcher?.stop();
       this.#storeFollower?.stop();
       this.#ended.abort();
@@ -295,14 +297,8 @@ export class Tenure {
     timelines: { now: Timelines },
   ): Pipeline {
     const { settings, source, sql } = this.#options;
-    const reconcile = oneAtATime(
-      () =>
-        this.#whenFree('reconcile the schema log', () =>
-          this.#keepTrying(() => reconcileSchemas(sql)),
-        ),
-      this.#fail,
-    );
-    reconcile();
+    const reconciler = (this.#reconciler = this.#openReconciler());
+    reconciler.now();
     return new Pipeline({
       system: source.system,
       origin: { database: source.database },
@@ -312,12 +308,25 @@ export class Tenure {
       registry,
       versions,
       injectMetadata: settings.injectorStore !== undefined,
-      describeTable: (relation, fallback) =>
-        this.#keepTrying(() => describeTable(sql, relation, fallback)),
-      markPassed: (changes, end) => markPassed(this.#transactions, changes, end),
-      ackSchemaVersion: (id) => ackSchemaVersion(this.#transactions, id),
-      onDdlError: reconcile,
+      describeTable: (relation, streamedType) =>
+        this.#keepTrying(() => describeTable(sql, relation, streamedType)),
+      markPassed: (passed, end) => markPassed(this.#transactions, passed, end),
+      onUnlogged: () => reconciler.now(),
       fail: this.#fail,
+    });
+  }
+
+  #openReconciler(): Reconciler {
+    const { settings, sql, log } = this.#options;
+    const options = { explain: this.#explain, log, signal: this.#stop, patienceMs: reconcileMs };
+    return new Reconciler({
+      sql,
+      everyMs: settings.reconcileInterval,
+      keepTrying: (work) =>
+        this.#whenFree('reconcile the schema log', () => persist(work, options)),
+      failed: (error) => {
+        if (!this.#stop.aborted) log.error({ err: error }, 'cannot reconcile the schema log');
+      },
     });
   }
 

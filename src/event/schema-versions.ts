@@ -11,6 +11,18 @@ export interface TableIds {
   readonly identity: readonly string[] | null;
 }
 
+/** What the version says of a table. */
+export interface LoggedTable extends TableIds {
+  readonly name: string;
+  /** The names of the primary key's columns; empty when there is none. */
+  readonly primaryKey: readonly string[];
+  /** The names of the columns' types by column name, as `format_type` prints them for a reader of
+   * `public`. */
+  readonly types: ReadonlyMap<string, string>;
+  /** The names of the columns that rows in the log have. */
+  readonly sent: ReadonlySet<string>;
+}
+
 interface TableDocument {
   readonly oid: string;
   readonly name: string;
@@ -19,8 +31,10 @@ interface TableDocument {
   readonly columns: readonly {
     readonly name: string;
     readonly pgstream_id: string;
+    readonly type: string;
     readonly nullable: boolean;
     readonly unique: boolean;
+    readonly generated?: string;
   }[];
 }
 
@@ -38,12 +52,14 @@ interface Schema {
   readonly schemaId: string;
   /** By their lasting id. */
   readonly documents: ReadonlyMap<string, TableDocument>;
-  /** By their name. */
-  readonly tables: ReadonlyMap<string, Omit<TableIds, 'schemaId'>>;
+  /** By their oid. */
+  readonly tables: ReadonlyMap<number, TableDocument>;
 }
 
 export class SchemaVersions {
   readonly #schemas = new Map<string, Schema>();
+  /** The schema of each table, by its oid. */
+  readonly #places = new Map<number, string>();
   #epoch = 0;
 
   /** Changes whenever a version does. */
@@ -57,27 +73,41 @@ export class SchemaVersions {
     const documents = new Map(document.partial ? before : []);
     for (const { pgstream_id: id } of document.dropped_tables ?? []) documents.delete(id);
     for (const table of document.tables ?? []) documents.set(table.pgstream_id, table);
-    const tables = new Map([...documents.values()].map((table) => [table.name, idsOf(table)]));
+    const tables = new Map([...documents.values()].map((table) => [Number(table.oid), table]));
+    for (const { oid } of before.values()) {
+      if (this.schemaOf(Number(oid)) === schemaName) this.#places.delete(Number(oid));
+    }
+    for (const oid of tables.keys()) this.#places.set(oid, schemaName);
     this.#schemas.set(schemaName, { schemaId, documents, tables });
     this.#epoch++;
     return changedTables(before, documents);
   }
 
-  find(schemaName: string, table: string): TableIds | undefined {
+  /** The schema that a table of this oid is in; undefined where no version has it. */
+  schemaOf(oid: number): string | undefined {
+    return this.#places.get(oid);
+  }
+
+  /** Found by its oid: a table that was renamed unlogged is the same one, its successor is not. */
+  find(schemaName: string, oid: number): LoggedTable | undefined {
     const schema = this.#schemas.get(schemaName);
-    const ids = schema?.tables.get(table);
-    return ids && { schemaId: schema!.schemaId, ...ids };
+    const table = schema?.tables.get(oid);
+    return table && { schemaId: schema!.schemaId, ...describe(table) };
   }
 }
 
-function idsOf(table: TableDocument): Omit<TableIds, 'schemaId'> {
+function describe(table: TableDocument): Omit<LoggedTable, 'schemaId'> {
   const columns = new Map(table.columns.map(({ name, pgstream_id: id }) => [name, id]));
   const key = table.primary_key_columns.flatMap((name) => columns.get(name) ?? []);
   const unique = table.columns.find((column) => column.unique && !column.nullable);
   return {
+    name: table.name,
     tableId: table.pgstream_id,
     columns,
     identity: key.length > 0 ? key : unique ? [unique.pgstream_id] : null,
+    primaryKey: table.primary_key_columns,
+    types: new Map(table.columns.map(({ name, type }) => [name, type.replace(/^public\./, '')])),
+    sent: new Set(table.columns.flatMap(({ name, generated }) => (generated ? [] : name))),
   };
 }
 

@@ -37,6 +37,8 @@ export interface Settings {
   };
   /** Where the schema log is, when events get metadata. */
   injectorStore: Connection | undefined;
+  /** How often changes of schemas are looked for where no event trigger tells of them. */
+  reconcileInterval: number;
   logLevel: LogLevel;
 }
 
@@ -92,6 +94,7 @@ export const settingsSchema = (env: Environment) =>
       .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces')
       .optional(),
     PGSTREAM_INJECTOR_STORE_POSTGRES_URL: text((url) => resolveConnection(url, env)).optional(),
+    PGSTREAM_SCHEMA_RECONCILE_INTERVAL: interval.default(10_000),
     PGSTREAM_LOG_LEVEL: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`).default('info'),
   });
 
@@ -118,6 +121,7 @@ export const toSettings = (parsed: ParsedSettings): Settings => ({
     token: parsed.PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_TOKEN,
   },
   injectorStore: parsed.PGSTREAM_INJECTOR_STORE_POSTGRES_URL,
+  reconcileInterval: parsed.PGSTREAM_SCHEMA_RECONCILE_INTERVAL,
   logLevel: parsed.PGSTREAM_LOG_LEVEL,
 });
 

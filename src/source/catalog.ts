@@ -16,13 +16,13 @@ export interface TableDescription {
 }
 
 /**
- * Describes the table of a Relation message. A type that is gone by now is named by
- * `fallbackType`.
+ * Describes the table of a Relation message. What the stream has told of a type, `streamedType`,
+ * comes before its present name: it may have been renamed since.
  */
 export async function describeTable(
   sql: Sql,
   relation: Relation,
-  fallbackType: (typeOid: number) => string | undefined,
+  streamedType: (typeOid: number) => string | undefined,
 ): Promise<TableDescription> {
   const oids = relation.columns.map((column) => String(column.typeOid));
   const typmods = relation.columns.map((column) => String(column.typmod));
@@ -64,8 +64,8 @@ export async function describeTable(
       ) as partition_identity`;
   return {
     types: relation.columns.map(({ typeOid }, i) => {
-      const type = row?.types[i];
-      return type && type !== unknownType ? type : (fallbackType(typeOid) ?? 'unknown');
+      const present = row?.types[i];
+      return streamedType(typeOid) ?? (present === unknownType ? undefined : present) ?? 'unknown';
     }),
     primaryKey: row?.primary_key ?? [],
     partitionIdentity: row?.partition_identity ?? null,

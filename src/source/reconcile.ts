@@ -1,9 +1,15 @@
+/** Finding changes of schemas that no event trigger has told of. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Sql } from 'postgres';
 import type { Log } from '../log.js';
+import { oneAtATime } from './one-at-a-time.js';
 
 const lockNotAvailable = '55P03';
 const retryMs = 1_000;
+/** How often all is compared where event triggers tell of changes, unless less often is asked for. */
+const followedMs = 5 * 60_000;
+/** How long an answer may take: that all tables of a large database are compared. */
+export const reconcileMs = 10 * 60_000;
 
 /** Does the work, again and again for as long as what it needs is locked. */
 export async function whenFree(
@@ -22,10 +28,50 @@ export async function whenFree(
   }
 }
 
-/** Reconciles now; fails with 55P03 where a log or the publications are locked. */
-export async function reconcileSchemas(sql: Sql): Promise<void> {
-  await sql`
-    select r.schema_name
-    from (select from pgstream.ddl_error where reconciled_at is null limit 1) e,
-      pgstream.reconcile() r`;
+export interface ReconcilerOptions {
+  readonly sql: Sql;
+  /** How often to look where no event trigger tells of changes. */
+  readonly everyMs: number;
+  /** Repeats the work while Postgres is away, or what it needs is locked. */
+  readonly keepTrying: (work: () => Promise<void>) => Promise<void>;
+  /** Is told of other errors; what has failed is done again the next time. */
+  readonly failed: (error: unknown) => void;
+}
+
+/** Calls `pgstream.reconcile()` when asked to and every now and then, until it is closed. */
+export class Reconciler {
+  readonly #timer: NodeJS.Timeout;
+  readonly #reconcile: () => void;
+  #comparedAt = 0;
+
+  constructor({ sql, everyMs, keepTrying, failed }: ReconcilerOptions) {
+    this.#reconcile = oneAtATime(
+      () => keepTrying(async () => void (await sql`select from pgstream.reconcile()`)),
+      failed,
+    );
+    // Where the question fails, it is asked again.
+    const poll = oneAtATime(
+      () => this.#poll(sql, everyMs),
+      () => undefined,
+    );
+    this.#timer = setInterval(poll, everyMs);
+  }
+
+  /** There may be something to find. */
+  now(): void {
+    this.#comparedAt = Date.now();
+    this.#reconcile();
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  async #poll(sql: Sql, everyMs: number): Promise<void> {
+    const [row] = await sql<{ isFollowed: boolean }[]>`
+      select state = 'followed' as "isFollowed"
+      from pgstream.status where subject = 'schema changes'`;
+    const dueMs = row?.isFollowed ? Math.max(followedMs, everyMs) : 0;
+    if (Date.now() - this.#comparedAt >= dueMs) this.now();
+  }
 }

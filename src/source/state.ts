@@ -3,6 +3,7 @@ import type { Sql } from 'postgres';
 import { SchemaVersions } from '../event/schema-versions.js';
 import type { Lsn } from '../replication/lsn.js';
 import { Registry } from '../subscriptions/registry.js';
+import { markOlderThanSlot } from './passed.js';
 import { loadSchemaVersions } from './schema-log.js';
 import { loadSubscriptions } from './subscriptions.js';
 import type { Transactions } from './transactions.js';
@@ -18,12 +19,14 @@ export async function loadState(
   slot: string,
   position: Lsn,
 ): Promise<SourceState> {
+  await markOlderThanSlot(sql, transactions, slot, position);
   const registry = new Registry();
-  for (const subscription of await loadSubscriptions(sql, transactions, slot, position)) {
+  for (const subscription of await loadSubscriptions(sql, transactions, position)) {
     registry.set(subscription);
   }
   const versions = new SchemaVersions();
-  for (const { id, schema_name: name, schema } of await loadSchemaVersions(sql)) {
+  const logged = await loadSchemaVersions(sql, transactions, position);
+  for (const { id, schema_name: name, schema } of logged) {
     versions.apply(name, id, schema);
   }
   return { registry, versions };

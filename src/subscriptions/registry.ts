@@ -78,6 +78,11 @@ export class Registry {
     this.#epoch++;
   }
 
+  /** Whether any of them asks for metadata. */
+  get injectsMetadata(): boolean {
+    return [...this.#entries.values()].some(({ subscription }) => subscription.injectMetadata);
+  }
+
   /** The subscriptions to an action on a table, in the order of their ids. */
   match(schema: string, table: string, action: Action): Subscription[] {
     return [...(this.#exact.get(tableKey(schema, table)) ?? []), ...this.#patterns]

@@ -1,53 +1,15 @@
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
 import postgres from 'postgres';
 import { expect, onTestFinished, test } from 'vitest';
 import { createDatabase, type TestDatabase } from '../helpers/database.js';
+import { dumpAndRestore } from '../helpers/dump.js';
+import { idsIn, type Ids } from '../helpers/schema-ids.js';
 import { expectLogInStep } from '../helpers/schema-log.js';
 import { databaseUrl } from '../helpers/template.js';
-
-const run = promisify(execFile);
 
 async function newDatabase(options?: { template: boolean }): Promise<TestDatabase> {
   const database = await createDatabase(options);
   onTestFinished(() => database.drop());
   return database;
-}
-
-type Ids = Record<string, { id: string; columns: Record<string, string> }>;
-
-/** The ids of tables and columns in the last version of schema public, by their names. */
-async function idsIn({ sql }: TestDatabase): Promise<Ids> {
-  const [row] = await sql<{ ids: Ids }[]>`
-    with last as (
-      select pgstream.schema_at('public', max(version)) as schema
-      from pgstream.schema_log where schema_name = 'public'
-    )
-    select jsonb_object_agg(t ->> 'name', jsonb_build_object(
-      'id', t ->> 'pgstream_id',
-      'columns', (select jsonb_object_agg(c ->> 'name', c ->> 'pgstream_id')
-                  from jsonb_array_elements(t -> 'columns') c))) as ids
-    from last, jsonb_array_elements(schema -> 'tables') t`;
-  return row!.ids;
-}
-
-/** Dumps a database and restores it into an empty one; undefined where pg_dump is too old. */
-async function dumpAndRestore(from: TestDatabase): Promise<TestDatabase | undefined> {
-  const to = await newDatabase({ template: false });
-  try {
-    await run('bash', [
-      '-c',
-      'set -o pipefail; pg_dump "$0" | psql -X -q -v ON_ERROR_STOP=1 "$1"',
-      from.url,
-      to.url,
-    ]);
-    return to;
-  } catch (error) {
-    const { stderr } = error as { stderr: string };
-    if (!/server version mismatch|not found/.test(stderr)) throw error;
-    console.warn('no pg_dump for this server on PATH: dump and restore is not tested');
-    return undefined;
-  }
 }
 
 const numbered = (ids: Ids, table: string, numbers: Record<string, number>) =>
@@ -58,8 +20,8 @@ test('a dump that is restored keeps the ids, and new columns get numbers of thei
   await from.sql.unsafe(`create table t (a int, gone int, b int, last int);
     alter table t drop gone, drop last; create table u (id serial)`);
   const before = await idsIn(from);
-  const to = await dumpAndRestore(from);
-  if (!to) return;
+  const to = await newDatabase({ template: false });
+  if (!(await dumpAndRestore(from.url, to.url))) return;
 
   await to.sql.unsafe('alter table t add column c int');
   const after = await idsIn(to);

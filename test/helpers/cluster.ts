@@ -14,7 +14,8 @@ const workers = 2;
 
 /**
  * Starts the throw-away clusters of a test run, once for all the projects that ask for them; the one
- * that started them stops them. PGSTREAM_TEST_POSTGRES asks for a major version.
+ * that started them stops them. PGSTREAM_TEST_POSTGRES asks for a major version, DDL_SESSIONS for so
+ * many connections more.
  */
 export default async function setup(
   project: TestProject,
@@ -23,7 +24,11 @@ export default async function setup(
   if ('clusterUrls' in root.getProvidedContext()) return undefined;
 
   const major = process.env['PGSTREAM_TEST_POSTGRES'];
-  const options = { major: major ? Number(major) : undefined };
+  const more = Number(process.env['DDL_SESSIONS'] ?? 0);
+  const options = {
+    major: major ? Number(major) : undefined,
+    settings: { max_connections: 120 + more },
+  };
   const clusters = await Promise.all(Array.from({ length: workers }, () => startPostgres(options)));
   const stop = async () => {
     await Promise.all(clusters.map((cluster) => cluster.stop()));

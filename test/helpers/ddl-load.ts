@@ -7,6 +7,8 @@ const ofTheirOwn = new Set(['42P07', '42P01', '42701', '42703', '42P16']);
 interface LoadOptions {
   readonly url: string;
   readonly sessions: number;
+  /** The number of the first of them; each number has tables of its own. */
+  readonly from: number;
   /** Of each session. */
   readonly statements: number;
   readonly seed: number;
@@ -17,7 +19,9 @@ interface LoadOptions {
  * so that whatever a statement waits for, or fails with, is ours.
  */
 export async function runDdlLoad(options: LoadOptions): Promise<string[]> {
-  const sessions = Array.from({ length: options.sessions }, (_, i) => runSession(options, i));
+  const sessions = Array.from({ length: options.sessions }, (_, i) =>
+    runSession(options, options.from + i),
+  );
   return (await Promise.all(sessions)).flat();
 }
 

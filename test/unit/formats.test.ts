@@ -158,11 +158,19 @@ test('metadata is what it is in format pgstream', () => {
     name: 't',
     pgstream_id: 'cv9al8qhi0j00i9chq8g',
     primary_key_columns: ['a'],
-    columns: [{ name: 'a', pgstream_id: 'cv9al8qhi0j00i9chq8g-1', nullable: false, unique: true }],
+    columns: [
+      {
+        name: 'a',
+        pgstream_id: 'cv9al8qhi0j00i9chq8g-1',
+        type: 'bigint',
+        nullable: false,
+        unique: true,
+      },
+    ],
   };
   const document: SchemaDocument = { tables: [table] };
   versions.apply('public', 'cv9al8qhi0j00i9chq80', document);
-  const ids = versions.find('public', 't')!;
+  const ids = versions.find('public', 1)!;
   const relation = relationOf('public', 't', { a: 20 });
   const metadata =
     ',"metadata":{"schema_id":"cv9al8qhi0j00i9chq80","table_pgstream_id":"cv9al8qhi0j00i9chq8g",' +

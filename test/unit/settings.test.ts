@@ -40,6 +40,7 @@ describe('without any setting', () => {
         token: undefined,
       },
       injectorStore: undefined,
+      reconcileInterval: 10_000,
       logLevel: 'info',
     });
   });
