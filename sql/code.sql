@@ -11,11 +11,15 @@ set local search_path = pg_catalog, pg_temp;
 \ir schema_history.sql
 \ir publications.sql
 \ir reconcile.sql
+\ir rights.sql
+\ir addresses.sql
 \ir subscriptions.sql
+\ir row_security.sql
 \ir event_triggers.sql
 \ir table_rewrites.sql
 \ir ddl_capture.sql
 \ir status.sql
 \ir deliveries.sql
+\ir roles.sql
 \ir comments.sql
 \ir grants.sql

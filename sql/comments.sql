@@ -170,7 +170,8 @@ comment on column pgstream.webhook_deliveries.commit_lsn is
 comment on column pgstream.webhook_deliveries.ordinal is
   'The place of the event in its transaction.';
 comment on column pgstream.webhook_deliveries.state is
-  'pending: waits for its turn or its next attempt; dead: is not tried any more.';
+  'pending: waits for its turn or its next attempt; dead: is not tried any more; denied: shows '
+  'what the owner of the subscription may not read any more, and waits until it may.';
 comment on column pgstream.webhook_deliveries.schema_name is 'The schema of the event''s table.';
 comment on column pgstream.webhook_deliveries.table_name is 'The event''s table.';
 comment on column pgstream.webhook_deliveries.action is 'I, U, D or T.';
@@ -190,10 +191,19 @@ comment on column pgstream.webhook_deliveries.lane_tables is
   'The tables whose barriers it keeps to, by oid.';
 comment on column pgstream.webhook_deliveries.lane_keys is
   'Hashes of the keys of its row, before and after.';
+comment on column pgstream.webhook_deliveries.columns is
+  'The columns that the body shows; null where it shows all that the table had.';
 comment on column pgstream.webhook_deliveries.barrier is
   'Whether it waits for all earlier events of its tables, and all later ones for it.';
 comment on column pgstream.webhook_deliveries.body is
   'What is sent, byte for byte, alone or in a batch.';
+
+comment on table pgstream.row_security_exemptions is
+  'Whose subscriptions may be sent all rows of a table with row-level security; see '
+  'pgstream.allow_rls().';
+comment on column pgstream.row_security_exemptions.relation is 'The table.';
+comment on column pgstream.row_security_exemptions.role_name is 'The owner of subscriptions.';
+comment on column pgstream.row_security_exemptions.allowed_at is 'When it was allowed.';
 
 comment on table pgstream.subscription_state is
   'What the runner knows of each subscription, written about once a second. Read '
@@ -201,7 +211,7 @@ comment on table pgstream.subscription_state is
 comment on column pgstream.subscription_state.subscription is
   'The id in pgstream.webhook_subscriptions.';
 comment on column pgstream.subscription_state.state is
-  'healthy, retrying, spilling, paused or invalid.';
+  'healthy, retrying, spilling, paused, denied or invalid.';
 comment on column pgstream.subscription_state.delivered is 'How many events were accepted.';
 comment on column pgstream.subscription_state.dropped is
   'How many events were lost at the quota, as on_quota asked for.';

@@ -1,19 +1,5 @@
-create or replace function pgstream._is_address(host text) returns boolean
-  language plpgsql immutable parallel safe
-  set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return host is null or host::inet is not null;
-exception when invalid_text_representation then
-  return false;
-end
-$$;
-
-comment on function pgstream._is_address is
-  'Whether the text is an IP address; true for null.';
-
 create or replace function pgstream._check_url(url text) returns void
-  language plpgsql immutable parallel safe
+  language plpgsql stable parallel safe
   set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -34,18 +20,18 @@ begin
             hint = 'Put credentials into headers, e.g. '
                    'headers => ''{"authorization": "Bearer ..."}''';
   elsif v_authority !~ '^(\[[0-9A-Fa-f:.]+\]|[^]:/?#[@<>\\^|%`{}"]+)(:[0-9]{1,5})?$'
-     or v_port is not null and v_port::integer not between 1 and 65535
-     or not pgstream._is_address(substring(v_authority from '^\[(.*)\]'))
-     or not pgstream._is_address(substring(v_authority from '^([0-9]+(\.[0-9]+){3})(?::|$)')) then
+     or v_port is not null and v_port::integer not between 1 and 65535 then
     raise exception 'the url has no valid host and port'
       using errcode = 'invalid_parameter_value', detail = format('url: %s', url),
             hint = 'Write it in full, e.g. https://example.com:8443/webhook';
   end if;
+  perform pgstream._check_address(url, substring(v_authority from '^(\[.*\]|[^:]*)'));
 end
 $$;
 
 comment on function pgstream._check_url is
-  'Fails with 22023 unless the argument is an http or https URL without credentials.';
+  'Fails with 22023 unless the argument is an http or https URL without credentials, to a host '
+  'that webhooks may be sent to.';
 
 create or replace function pgstream._check_event_types(event_types text[]) returns void
   language plpgsql immutable parallel safe
@@ -187,7 +173,8 @@ comment on function pgstream._check_table is
   'of a table that does not exist yet, is a partition, or has no replica identity.';
 
 create or replace function pgstream._check_subscription() returns trigger
-  language plpgsql volatile parallel unsafe
+  language plpgsql volatile parallel unsafe security definer
+  -- definer: whoever may subscribe need not be able to call what checks a subscription
   set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -196,6 +183,10 @@ begin
   perform pgstream._check_headers(new.headers);
   perform pgstream._check_secret(new.secret);
   perform pgstream._check_table(new.schema_name, new.table_name, new.event_types);
+  if tg_op = 'INSERT' or (new.owner, new.schema_name, new.table_name)
+    is distinct from (old.owner, old.schema_name, old.table_name) then
+    perform pgstream._check_rights(new.owner, new.schema_name, new.table_name);
+  end if;
   if new.enabled then
     new.disabled_reason := null;
   end if;
@@ -259,7 +250,8 @@ comment on function pgstream._log_subscription is
   'Trigger: appends the new state of a subscription to pgstream.subscription_changes.';
 
 create or replace function pgstream._publish_subscribed_tables() returns trigger
-  language plpgsql volatile parallel unsafe
+  language plpgsql volatile parallel unsafe security definer
+  -- definer: whoever may subscribe owns neither the publications nor the tables
   set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -281,6 +273,19 @@ $$;
 comment on function pgstream._publish_subscribed_tables is
   'Trigger: publishes what the subscriptions can match, in the transaction that changes them. '
   'Tables that nobody wants any more may stay published until the next change.';
+
+create or replace function pgstream._disable_subscription(subscription bigint, reason text)
+  returns void
+  language sql volatile parallel unsafe security definer
+  -- definer: a runner may change nothing else of the subscriptions of others
+begin atomic
+  update pgstream.webhook_subscriptions s
+  set enabled = false, disabled_reason = reason
+  where s.id = subscription and s.enabled;
+end;
+
+comment on function pgstream._disable_subscription is
+  'Disables a subscription that is not disabled yet; for runners.';
 
 create or replace trigger check_subscription
   before insert or update on pgstream.webhook_subscriptions
