@@ -103,28 +103,48 @@ comment on function pgstream._is_forbidden is
   'Whether a webhook may never be sent to the address, private networks apart: metadata services '
   'of clouds, link-local, multicast, broadcast, unspecified and reserved addresses.';
 
+create or replace function pgstream._is_allowed(address inet) returns boolean
+  language plpgsql stable parallel safe
+  set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_setting constant text := coalesce(current_setting('pgstream.allowed_networks', true), '');
+begin
+  return exists (
+    select from regexp_split_to_table(v_setting, '[\s,]+') n(network)
+    where n.network <> '' and address <<= n.network::inet);
+exception when invalid_text_representation then
+  raise exception 'pgstream.allowed_networks is no list of networks'
+    using errcode = 'invalid_parameter_value',
+          detail = format('pgstream.allowed_networks: %s', v_setting),
+          hint = 'Write, e.g., set pgstream.allowed_networks = ''169.254.7.0/24, fe80::/64'';';
+end
+$$;
+
+comment on function pgstream._is_allowed is
+  'Whether the setting pgstream.allowed_networks, a list separated by commas, names the address.';
+
 create or replace function pgstream._check_address(url text, host text) returns void
   language plpgsql stable parallel safe
   set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_address constant inet := pgstream._host_address(host);
-  v_allowed constant text := coalesce(current_setting('pgstream.allowed_networks', true), '');
+  v_address inet;
 begin
-  if pgstream._is_forbidden(v_address)
-    and not exists (
-      select from regexp_split_to_table(btrim(v_allowed), '[\s,]+') n(network)
-      where n.network <> '' and v_address <<= n.network::inet) then
+  begin
+    v_address := pgstream._host_address(host);
+  exception when invalid_text_representation then
+    raise exception 'the url has no valid host and port'
+      using errcode = 'invalid_parameter_value', detail = format('url: %s', url),
+            hint = 'Write it in full, e.g. https://example.com:8443/webhook';
+  end;
+  if pgstream._is_forbidden(v_address) and not pgstream._is_allowed(v_address) then
     raise exception 'the url leads to %, where no webhook is sent', v_address
       using errcode = 'invalid_parameter_value', detail = format('url: %s', url),
             hint = 'It is a link-local, reserved or metadata address. Where it is meant, name its '
                    'network in pgstream.allowed_networks here, and in '
                    'PGSTREAM_WEBHOOK_ALLOWED_NETWORKS of the runner.';
   end if;
-exception when invalid_text_representation then
-  raise exception 'the url has no valid host and port'
-    using errcode = 'invalid_parameter_value', detail = format('url: %s', url),
-          hint = 'Write it in full, e.g. https://example.com:8443/webhook';
 end
 $$;
 

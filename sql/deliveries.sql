@@ -133,14 +133,20 @@ begin
     where r.heartbeat_at is not null and r.state <> 'missing';
 
     -- From here on, snapshots are newer than the position: they see what was set aside before it.
-    select d.webhook_id, d.subscription into v_dead
+    select d.webhook_id, d.subscription, d.state into v_dead
     from pgstream.deliveries d
     join pgstream.webhook_status s on s.id = d.subscription
-    where d.state = 'dead'
+    where d.state in ('dead', 'denied')
       and d.commit_lsn < v_target
       and (wait_delivered.subscription is null or s.id = wait_delivered.subscription)
     limit 1;
-    if v_dead.webhook_id is not null then
+    if v_dead.state = 'denied' then
+      raise exception 'delivery % shows what may not be read any more', v_dead.webhook_id
+        using errcode = 'object_not_in_prerequisite_state',
+              detail = format('subscription: %s', v_dead.subscription),
+              hint = format('Grant its owner SELECT again, or skip it: delete from '
+                            'pgstream.deliveries where webhook_id = %L;', v_dead.webhook_id);
+    elsif v_dead.webhook_id is not null then
       raise exception 'delivery % was given up', v_dead.webhook_id
         using errcode = 'object_not_in_prerequisite_state',
               detail = format('subscription: %s', v_dead.subscription),

@@ -278,6 +278,7 @@ create or replace function pgstream._disable_subscription(subscription bigint, r
   returns void
   language sql volatile parallel unsafe security definer
   -- definer: a runner may change nothing else of the subscriptions of others
+  set search_path = pg_catalog, pg_temp
 begin atomic
   update pgstream.webhook_subscriptions s
   set enabled = false, disabled_reason = reason

@@ -15,6 +15,7 @@ import type { Dispatcher } from './delivery/dispatcher.js';
 import { encodeEvent, type Action, type Change } from './event/encode.js';
 import { keyColumns, withPartitionIdentity } from './event/identity.js';
 import { JsonWriter } from './event/json-writer.js';
+import { placesOf, restrictChange, restrictIds, restrictRelation } from './event/restrict.js';
 import { rowKeys } from './event/row-key.js';
 import type { SchemaDocument, SchemaVersions } from './event/schema-versions.js';
 import type { Slice } from './event/slice.js';
@@ -36,6 +37,7 @@ import { formatTimestamp, toPostgresMicroseconds } from './replication/timestamp
 import { record } from './replication/tuple.js';
 import type { TableDescription } from './source/catalog.js';
 import type { Registry } from './subscriptions/registry.js';
+import { isFor, type Question, type Right, type Rights } from './subscriptions/rights.js';
 import type { Subscription } from './subscriptions/subscription.js';
 
 export interface PipelineOptions {
@@ -46,6 +48,10 @@ export interface PipelineOptions {
   readonly progress: Progress;
   readonly dispatcher: Dispatcher;
   readonly registry: Registry;
+  /** What the owners of subscriptions may read. */
+  readonly rights: Rights;
+  /** Resolves when that is known of these tables; undefined where it is. */
+  readonly learnRights: (question: Question) => Promise<void> | undefined;
   readonly versions: SchemaVersions;
   /** Fill in metadata for every subscription, not only for those that ask for it. */
   readonly injectMetadata: boolean;
@@ -81,6 +87,24 @@ interface OpenTransaction {
   readonly subscriptionChanges: { id: string; subscription: number; definition: string | null }[];
 }
 
+/** A table as an owner sees it who may read some of its columns, or all of them. */
+interface View {
+  readonly relation: Relation;
+  readonly types: readonly string[];
+  /** Which columns of the table these are; undefined for all of them. */
+  readonly places: readonly number[] | undefined;
+  readonly columns: readonly string[] | undefined;
+  readonly plain: EventTable;
+  injected: EventTable;
+  injectedEpoch: number;
+}
+
+/** A subscription to an action, and what it is shown. */
+interface Recipient {
+  readonly subscription: Subscription;
+  readonly view: View;
+}
+
 interface Table {
   readonly relation: Relation;
   readonly description: TableDescription;
@@ -97,11 +121,12 @@ interface Table {
   readonly lane: readonly number[];
   /** Of the last event. */
   summary: EventSummary | undefined;
-  readonly plain: EventTable;
-  injected: EventTable;
-  injectedEpoch: number;
-  readonly matches: Map<Action, readonly Subscription[]>;
+  readonly whole: View;
+  /** Parts of it, by the names of their columns. */
+  readonly parts: Map<string, View>;
+  readonly matches: Map<Action, readonly Recipient[]>;
   matchesEpoch: number;
+  rightsEpoch: number;
 }
 
 export class Pipeline {
@@ -146,8 +171,7 @@ export class Pipeline {
         this.#begin(message);
         break;
       case 'commit':
-        this.#commit(message.endLsn);
-        break;
+        return this.#commit(message.endLsn);
       case 'relation':
         return this.#relation(message);
       case 'type':
@@ -203,13 +227,15 @@ export class Pipeline {
     }
   }
 
-  #commit(end: Lsn): void {
-    const { dispatcher, progress, registry } = this.#options;
+  #commit(end: Lsn): Promise<void> | undefined {
+    const { dispatcher, progress, registry, learnRights } = this.#options;
     const { transaction, subscriptionChanges } = this.#inTransaction();
+    const changed: Subscription[] = [];
     for (const { id, subscription, definition } of subscriptionChanges) {
       const parsed = definition === null ? null : (JSON.parse(definition) as Subscription);
       if (parsed) registry.set(parsed);
       else registry.delete(subscription);
+      if (parsed) changed.push(parsed);
       dispatcher.reconfigure(subscription, Number(id), parsed);
     }
     if (subscriptionChanges.length > 0) {
@@ -219,13 +245,22 @@ export class Pipeline {
     this.#open = undefined;
     this.#resumeAt = end;
     progress.commit(end);
+    if (subscriptionChanges.length === 0) return undefined;
+    const tables = [...this.#tables.values()].map(({ relation }) => relation);
+    return learnRights(
+      changed.map(({ id, owner }) => [
+        owner,
+        tables.filter(({ schema, name }) => registry.isTo(id, schema, name)).map(({ oid }) => oid),
+      ]),
+    );
   }
 
   async #relation(message: Relation): Promise<void> {
-    const { describeTable, versions } = this.#options;
+    const { describeTable, registry, learnRights } = this.#options;
+    const owners = registry.ownersOf(message.schema, message.name);
+    await learnRights(owners.map((owner) => [owner, [message.oid]]));
     const description = await describeTable(message, (oid) => this.#typeNames.get(oid));
     const relation = withPartitionIdentity(message, description.partitionIdentity);
-    const plain = prepareTable(relation, description.types);
     const columns = keyColumns(relation, description.primaryKey);
     const before = this.#tables.get(relation.oid);
     const isSame =
@@ -239,11 +274,11 @@ export class Pipeline {
       departed: before?.departed,
       lane: [relation.oid],
       summary: undefined,
-      plain,
-      injected: plain,
-      injectedEpoch: versions.epoch - 1,
+      whole: this.#view(relation, description.types),
+      parts: new Map(),
       matches: new Map(),
       matchesEpoch: -1,
+      rightsEpoch: -1,
     });
   }
 
@@ -262,9 +297,9 @@ export class Pipeline {
         changedTables = this.#noteSchemaVersion(open, table, change.new);
       }
     }
-    const subscriptions = this.#matches(table, change.action);
-    if (subscriptions.length === 0) return;
-    this.#deliver(open, table, change, lsn, keys, changedTables, subscriptions);
+    const recipients = this.#recipients(table, change.action);
+    if (recipients.length === 0) return;
+    this.#deliver(open, table, change, lsn, keys, changedTables, recipients);
   }
 
   #noteSubscription(open: OpenTransaction, table: Table, row: Tuple): void {
@@ -291,7 +326,7 @@ export class Pipeline {
     lsn: string,
     keys: readonly number[],
     changedTables: readonly number[],
-    subscriptions: readonly Subscription[],
+    recipients: readonly Recipient[],
   ): void {
     const { dispatcher, injectMetadata } = this.#options;
     const { commitLsn, ordinal, timestamp, isLate, id, transaction } = open;
@@ -299,15 +334,16 @@ export class Pipeline {
     const event = summaryOf(table, action, timestamp);
     const tables = changedTables.length === 0 ? table.lane : [table.relation.oid, ...changedTables];
     const isBarrier = action === 'T' || changedTables.length > 0;
-    const encode = (prepared: EventTable) =>
-      encodeEvent(this.#writer, prepared, change, timestamp, lsn);
-    let plain: Slice | undefined;
-    let injected: Slice | undefined;
-    for (const subscription of subscriptions) {
-      const body =
-        injectMetadata || subscription.injectMetadata
-          ? (injected ??= encode(this.#injected(table)))
-          : (plain ??= encode(table.plain));
+    const bodies = new Map<EventTable, Slice>();
+    for (const { subscription, view } of recipients) {
+      const isInjected = injectMetadata || subscription.injectMetadata;
+      const prepared = isInjected ? this.#injected(view) : view.plain;
+      let body = bodies.get(prepared);
+      if (!body) {
+        const shown = view.places ? restrictChange(change, view.places) : change;
+        body = encodeEvent(this.#writer, prepared, shown, timestamp, lsn);
+        bodies.set(prepared, body);
+      }
       transaction.hold();
       const delivery = new Delivery({
         id,
@@ -315,6 +351,7 @@ export class Pipeline {
         commitLsn,
         ordinal,
         event,
+        columns: view.columns,
         body,
         bytes: body.length,
         transaction,
@@ -328,31 +365,71 @@ export class Pipeline {
     }
   }
 
-  #matches(table: Table, action: Action): readonly Subscription[] {
-    const { registry } = this.#options;
-    if (table.matchesEpoch !== registry.epoch) {
+  #recipients(table: Table, action: Action): readonly Recipient[] {
+    const { registry, rights } = this.#options;
+    if (table.matchesEpoch !== registry.epoch || table.rightsEpoch !== rights.epoch) {
       table.matches.clear();
       table.matchesEpoch = registry.epoch;
+      table.rightsEpoch = rights.epoch;
     }
     let matches = table.matches.get(action);
     if (!matches) {
       const { schema, name } = table.relation;
       const internal = schema === 'pgstream' && name !== 'schema_log';
-      matches = internal ? [] : registry.match(schema, name, action);
+      const subscriptions = internal ? [] : registry.match(schema, name, action);
+      matches = subscriptions.flatMap((subscription) => {
+        const right = this.#rightOn(table, subscription);
+        if (!isFor(right, subscription)) return [];
+        return [{ subscription, view: this.#viewFor(table, subscription, right) }];
+      });
       table.matches.set(action, matches);
     }
     return matches;
   }
 
-  #injected(table: Table): EventTable {
-    const { versions } = this.#options;
-    if (table.injectedEpoch !== versions.epoch) {
-      const { relation, description } = table;
-      const ids = versions.find(relation.schema, relation.name);
-      table.injected = ids ? prepareTable(relation, description.types, ids) : table.plain;
-      table.injectedEpoch = versions.epoch;
+  #rightOn({ relation }: Table, { owner }: Subscription): Right {
+    const right = this.#options.rights.of(owner, relation.oid);
+    if (!right) throw new Error(`what "${owner}" may read of table ${relation.oid} is not known`);
+    return right;
+  }
+
+  /** What is shown to the owner; what is only kept, as it was shown before. */
+  #viewFor(table: Table, { owner }: Subscription, right: Right): View {
+    const columns =
+      right.kind === 'some'
+        ? right.columns
+        : right.kind === 'denied'
+          ? this.#options.rights.before(owner, table.relation.oid)
+          : undefined;
+    if (!columns) return table.whole;
+    const places = placesOf(table.relation, columns);
+    const key = places.join();
+    let view = table.parts.get(key);
+    if (!view) {
+      view = this.#view(table.relation, table.description.types, places);
+      table.parts.set(key, view);
     }
-    return table.injected;
+    return view;
+  }
+
+  #view(whole: Relation, allTypes: readonly string[], places?: readonly number[]): View {
+    const relation = places ? restrictRelation(whole, places) : whole;
+    const types = places ? places.map((i) => allTypes[i]!) : allTypes;
+    const plain = prepareTable(relation, types);
+    const columns = places && relation.columns.map(({ name }) => name);
+    return { relation, types, places, columns, plain, injected: plain, injectedEpoch: -1 };
+  }
+
+  #injected(view: View): EventTable {
+    const { versions } = this.#options;
+    if (view.injectedEpoch !== versions.epoch) {
+      const { relation, types, places } = view;
+      const found = versions.find(relation.schema, relation.name);
+      const ids = found && places ? restrictIds(found, relation) : found;
+      view.injected = ids ? prepareTable(relation, types, ids) : view.plain;
+      view.injectedEpoch = versions.epoch;
+    }
+    return view.injected;
   }
 
   #idPrefix(commitLsn: Lsn): string {

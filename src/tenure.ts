@@ -36,6 +36,8 @@ import { describeTable } from './source/catalog.js';
 import { oneAtATime } from './source/one-at-a-time.js';
 import { persist } from './source/persist.js';
 import { reconcileSchemas, whenFree } from './source/reconcile.js';
+import { Readmission } from './source/readmission.js';
+import { RightsReader } from './source/rights.js';
 import { ackSchemaVersion } from './source/schema-log.js';
 import { slotPosition, type Source } from './source/source.js';
 import { loadState, type SourceState } from './source/state.js';
@@ -61,6 +63,8 @@ const messagesAtOnce = 64;
 const drainMs = 20_000;
 /** How often subscriptions are looked up while the log, which else tells of them, is not read. */
 const refreshMs = 2_000;
+/** How often it is asked what the owners of subscriptions may read. */
+const rightsMs = 2_000;
 /** How often the state of subscriptions is written. */
 const statusMs = 1_000;
 /** How often the slot is looked at. */
@@ -94,6 +98,8 @@ export class Tenure {
   readonly #transport: Transport;
   readonly #status: StatusWriter;
   readonly #store: DeliveryStore;
+  readonly #rights: RightsReader;
+  readonly #readmission: Readmission;
   readonly #timers: NodeJS.Timeout[] = [];
   #dispatcher: Dispatcher | undefined;
   #follower: SlotFollower | undefined;
@@ -109,6 +115,17 @@ export class Tenure {
     this.#spilling = this.#openTransactions();
     this.#transport = createHttpTransport(settings.addresses);
     this.#status = new StatusWriter(this.#transactions);
+    this.#rights = new RightsReader({
+      sql,
+      keepTrying: this.#keepTrying,
+      onWanted: () => this.#readRights(),
+    });
+    this.#readmission = new Readmission({
+      sql,
+      transactions: this.#transactions,
+      keepTrying: this.#keepTrying,
+      rights: this.#rights.rights,
+    });
     this.#store = new DeliveryStore({
       sql,
       transactions: this.#spilling,
@@ -186,6 +203,7 @@ export class Tenure {
     const state = await loadState(sql, this.#transactions, source.slotName, position);
     const waiting = await this.#store.open(position, eventIdPrefix(source.system));
     const timelines = { now: await readTimelines(source.connection) };
+    await this.#rights.refresh();
     const dispatcher = (this.#dispatcher = this.#openDispatcher(waiting));
     const pipeline = this.#openPipeline(dispatcher, state, timelines);
     const follower = (this.#follower = this.#openFollower(pipeline, timelines));
@@ -265,7 +283,9 @@ export class Tenure {
       memory: new Memory(settings.maxQueueBytes),
       defaultMaxInFlight: settings.workerCount ?? 32,
       defaultTimeoutMs: settings.clientTimeout,
-      maySend: () => lease.isValid,
+      maySend: () => lease.isValid && this.#rights.isFresh,
+      rights: this.#rights.rights,
+      setAside: () => this.#readmission.expect(),
       disable: (id, reason) => {
         const disable = () => disableSubscription(this.#transactions, id, reason);
         this.#whenFree('disable a subscription', disable).catch((error: unknown) => {
@@ -298,6 +318,8 @@ export class Tenure {
       progress: this.#progress,
       dispatcher,
       registry,
+      rights: this.#rights.rights,
+      learnRights: (question) => this.#rights.learn(question),
       versions,
       injectMetadata: settings.injectorStore !== undefined,
       describeTable: (relation, fallback) =>
@@ -349,6 +371,8 @@ export class Tenure {
       if (dispatcher.isFull || dispatcher.isHolding) refresh();
     });
 
+    this.#every(rightsMs, this.#readRights);
+
     // What cannot be written now is written a second later.
     const writeStatus = oneAtATime(
       () => this.#status.write(dispatcher.status()),
@@ -372,6 +396,17 @@ export class Tenure {
       replays.unlisten().catch(() => undefined);
     });
   }
+
+  readonly #readRights = oneAtATime(
+    async () => {
+      await this.#rights.refresh();
+      const dispatcher = this.#dispatcher;
+      if (!dispatcher) return;
+      dispatcher.reconsider();
+      await this.#readmission.run(dispatcher);
+    },
+    (error) => this.#fail(error),
+  );
 
   #every(ms: number, work: () => void): void {
     this.#timers.push(setInterval(work, ms));

@@ -33,6 +33,8 @@ export interface Arrived extends LogPlace {
   readonly id: { readonly prefix: string } | string;
   readonly subscription: number;
   readonly event: EventSummary;
+  /** The columns that the body shows; undefined for all that its table had. */
+  readonly columns?: readonly string[] | undefined;
   readonly body: Slice | undefined;
   /** The length of the body. */
   readonly bytes: number;
@@ -53,6 +55,7 @@ export class Delivery implements Place, LogPlace {
   readonly commitLsn: Lsn;
   readonly ordinal: number;
   readonly event: EventSummary;
+  readonly columns: readonly string[] | undefined;
   readonly tables: readonly number[];
   readonly keys: readonly number[];
   readonly barrier: boolean;
@@ -104,6 +107,7 @@ export class Delivery implements Place, LogPlace {
     this.commitLsn = arrived.commitLsn;
     this.ordinal = arrived.ordinal;
     this.event = arrived.event;
+    this.columns = arrived.columns;
     this.tables = arrived.tables;
     this.keys = arrived.keys;
     this.barrier = arrived.barrier;

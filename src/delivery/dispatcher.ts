@@ -33,7 +33,10 @@ export class Dispatcher {
   #isBusy = true;
 
   /** `waiting`: the bytes that wait in the table for each subscription. */
-  constructor(waiting: Map<number, number>, context: Omit<EndpointContext, 'changed' | 'isBusy' | 'isAlone'>) {
+  constructor(
+    waiting: Map<number, number>,
+    context: Omit<EndpointContext, 'changed' | 'isBusy' | 'isAlone'>,
+  ) {
     this.#waiting = waiting;
     this.#context = {
       ...context,
@@ -119,6 +122,22 @@ export class Dispatcher {
   replay(id: number): void {
     const definition = this.#latest.get(id)?.definition;
     if (definition) this.#endpoint(definition).replay();
+  }
+
+  /** What the owners may read may have changed. */
+  reconsider(): void {
+    for (const endpoint of this.#endpoints.values()) endpoint.reconsider();
+  }
+
+  /** What waits in the table for a subscription has become more. */
+  rescanOne(id: number): void {
+    const definition = this.#latest.get(id)?.definition;
+    if (definition) this.#endpoint(definition).rescan();
+  }
+
+  /** The subscription as it stands, whatever the place in the log. */
+  latest(id: number): Subscription | undefined {
+    return this.#latest.get(id)?.definition ?? undefined;
   }
 
   /** The table may have been changed by others: it is read anew. */

@@ -5,6 +5,7 @@ import type pg from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
 import { sliceOf } from '../event/slice.js';
 import { formatLsn, parseLsn } from '../replication/lsn.js';
+import { arrayLiteral } from '../source/array-literal.js';
 import { Delivery } from './delivery.js';
 
 /** A row, its body perhaps left there. */
@@ -19,6 +20,7 @@ export interface StoredRow {
   attempts: number;
   active_ms: number;
   replayed: boolean;
+  columns: string[] | null;
   lane_tables: number[];
   lane_keys: number[];
   barrier: boolean;
@@ -33,7 +35,7 @@ export async function copyIn(client: pg.Client, deliveries: readonly Delivery[])
       `copy pgstream.webhook_deliveries
          (webhook_id, subscription, commit_lsn, ordinal, schema_name, table_name, action,
           committed_at, attempts, active_for, last_attempt_at, last_status, last_error, replayed,
-          lane_tables, lane_keys, barrier, body)
+          columns, lane_tables, lane_keys, barrier, body)
        from stdin`,
     ),
   );
@@ -75,6 +77,7 @@ function copyLine(delivery: Delivery): Buffer[] {
     lastFailure?.status ?? '\\N',
     lastFailure ? escape(lastFailure.reason) : '\\N',
     delivery.replayed ? 't' : 'f',
+    delivery.columns ? escape(arrayLiteral(delivery.columns)) : '\\N',
     `{${delivery.tables.join(',')}}`,
     `{${delivery.keys.join(',')}}`,
     delivery.barrier ? 't' : 'f',
@@ -116,6 +119,7 @@ export const fromRow = (subscription: number, row: StoredRow): Delivery =>
       action: row.action,
       committedAt: row.committed_at,
     },
+    columns: row.columns ?? undefined,
     body: row.body ? sliceOf(row.body) : undefined,
     bytes: row.bytes,
     transaction: undefined,
