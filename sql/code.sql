@@ -14,6 +14,7 @@ set local search_path = pg_catalog, pg_temp;
 \ir rights.sql
 \ir addresses.sql
 \ir subscriptions.sql
+\ir secrets.sql
 \ir row_security.sql
 \ir event_triggers.sql
 \ir table_rewrites.sql

@@ -136,7 +136,8 @@ comment on column pgstream.webhook_subscriptions.on_quota is
   'that wait are lost. webhook_status counts what is lost.';
 comment on column pgstream.webhook_subscriptions.secret is
   'Signs each request as Standard Webhooks has it: whsec_ and base64 (HMAC-SHA256) or whsk_ and '
-  'base64 (ed25519); several, separated by spaces, while one replaces the other.';
+  'base64 (ed25519); several, separated by spaces, while one replaces the other. Can be written, '
+  'not read: what stands here is the number of a row of pgstream.subscription_secrets.';
 comment on column pgstream.webhook_subscriptions.filter is
   'A boolean SQL expression over new, old and op, e.g. new.total > 100; null: every event.';
 comment on column pgstream.webhook_subscriptions.payload is
@@ -197,6 +198,16 @@ comment on column pgstream.webhook_deliveries.barrier is
   'Whether it waits for all earlier events of its tables, and all later ones for it.';
 comment on column pgstream.webhook_deliveries.body is
   'What is sent, byte for byte, alone or in a batch.';
+
+comment on table pgstream.subscription_secrets is
+  'The secrets of subscriptions, for the runner alone, which seals them with its key.';
+comment on column pgstream.subscription_secrets.id is
+  'The number that stands for it in the subscription.';
+comment on column pgstream.subscription_secrets.subscription is
+  'The id in pgstream.webhook_subscriptions.';
+comment on column pgstream.subscription_secrets.secret is
+  'As it was given, or sealed:v1:, the id of the key, and what only its holder can open.';
+comment on column pgstream.subscription_secrets.made_in is 'The transaction that gave it.';
 
 comment on table pgstream.row_security_exemptions is
   'Whose subscriptions may be sent all rows of a table with row-level security; see '

@@ -131,6 +131,8 @@ begin
   execute format('grant update (commit_lsn) on pgstream.subscription_changes to %s', role);
   execute format('grant update (acked) on pgstream.schema_log to %s', role);
   execute format('grant select, insert, update on pgstream.runner_lease to %s', role);
+  execute format('grant select on pgstream.subscription_secrets to %s', role);
+  execute format('grant update (secret) on pgstream.subscription_secrets to %s', role);
   perform pgstream._grant_functions(
     '{reconcile,schema_at,_restrictions,_disable_subscription,_runner}', role);
 

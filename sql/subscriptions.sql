@@ -98,6 +98,10 @@ declare
   v_secret text;
   v_base64 text;
 begin
+  if secret ~ '^\s*sealed:v1:[0-9a-f]{8}:[A-Za-z0-9_-]+\s*$'
+    and length(secret) between 60 and 4000 then
+    return;
+  end if;
   foreach v_secret in array coalesce(regexp_split_to_array(btrim(secret), '\s+'), '{}') loop
     v_base64 := substring(v_secret from '^wh(?:sec|sk)_([A-Za-z0-9+/]+={0,2})$');
     if v_base64 is null or length(v_base64) % 4 <> 0
@@ -108,14 +112,23 @@ begin
               hint = 'Write whsec_ and 24 to 64 random bytes in base64, or whsk_ and an ed25519 '
                      'key of 32 or 64 bytes in base64; several, separated by spaces, are all '
                      'signed with.';
+    elsif (
+      select count(distinct get_byte(b.bytes, n.i)) < 12
+      from (values (decode(v_base64, 'base64'))) b(bytes),
+        generate_series(0, length(b.bytes) - 1) n(i)
+    ) then
+      raise exception 'a secret is not random'
+        using errcode = 'invalid_parameter_value',
+              detail = 'It is made of few different bytes.',
+              hint = 'Let a machine make one, e.g. openssl rand -base64 32';
     end if;
   end loop;
 end
 $$;
 
 comment on function pgstream._check_secret is
-  'Fails with 22023, without quoting it, unless the argument is null or secrets of the Standard '
-  'Webhooks specification, separated by white space.';
+  'Fails with 22023, without quoting it, unless the argument is null, secrets of the Standard '
+  'Webhooks specification, separated by white space, or what pgstream seal made of them.';
 
 create or replace function pgstream._check_table(
   schema_name text, table_name text, event_types text[]
@@ -172,6 +185,39 @@ comment on function pgstream._check_table is
   'Refuses (0A000) a subscription to something that has no row changes, and says what to expect '
   'of a table that does not exist yet, is a partition, or has no replica identity.';
 
+create or replace function pgstream._check_sizes(
+  url text, schema_name text, table_name text, name text, headers jsonb
+) returns void
+  language plpgsql immutable parallel safe
+  set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if octet_length(url) > 2000 then
+    raise exception 'the url is longer than 2000 bytes'
+      using errcode = 'invalid_parameter_value',
+            detail = format('bytes: %s', octet_length(url)),
+            hint = 'Put into headers what need not be in the url.';
+  elsif octet_length(name) > 200 then
+    raise exception 'the name is longer than 200 bytes'
+      using errcode = 'invalid_parameter_value',
+            detail = format('bytes: %s', octet_length(name)), hint = 'Shorten it.';
+  elsif greatest(octet_length(schema_name), octet_length(table_name)) > 63 then
+    raise exception 'no schema and no table has a name of more than 63 bytes'
+      using errcode = 'name_too_long',
+            detail = format('schema_name: %s, table_name: %s', schema_name, table_name),
+            hint = 'Write it as it was cut off when it was created: \d';
+  elsif (select count(*) > 50 or sum(octet_length(h.key) + octet_length(h.value)) > 8192
+         from jsonb_each_text(headers) h) then
+    raise exception 'there are more than 50 headers, or more than 8192 bytes of them'
+      using errcode = 'invalid_parameter_value',
+            hint = 'Servers refuse requests with larger heads.';
+  end if;
+end
+$$;
+
+comment on function pgstream._check_sizes is
+  'Fails with 22023 or 42622 where something is longer than what could work.';
+
 create or replace function pgstream._check_subscription() returns trigger
   language plpgsql volatile parallel unsafe security definer
   -- definer: whoever may subscribe need not be able to call what checks a subscription
@@ -181,7 +227,10 @@ begin
   perform pgstream._check_url(new.url);
   perform pgstream._check_event_types(new.event_types);
   perform pgstream._check_headers(new.headers);
-  perform pgstream._check_secret(new.secret);
+  perform pgstream._check_sizes(
+    new.url, new.schema_name, new.table_name, new.name, new.headers);
+  new.secret := pgstream._keep_secret(
+    new.id, new.owner, case when tg_op = 'UPDATE' then old.secret end, new.secret);
   perform pgstream._check_table(new.schema_name, new.table_name, new.event_types);
   if tg_op = 'INSERT' or (new.owner, new.schema_name, new.table_name)
     is distinct from (old.owner, old.schema_name, old.table_name) then

@@ -30,6 +30,7 @@ import { Progress } from './replication/progress.js';
 import { readTimelines } from './replication/read-timelines.js';
 import { slotError } from './replication/slot-error.js';
 import { forkBefore, timelineAt, type Timelines } from './replication/timelines.js';
+import { SecretKeeper } from './secrets/keeper.js';
 import type { Measured } from './server/metrics.js';
 import type { Settings } from './settings/settings.js';
 import { describeTable } from './source/catalog.js';
@@ -100,6 +101,7 @@ export class Tenure {
   readonly #store: DeliveryStore;
   readonly #rights: RightsReader;
   readonly #readmission: Readmission;
+  readonly #secrets: SecretKeeper;
   readonly #timers: NodeJS.Timeout[] = [];
   #dispatcher: Dispatcher | undefined;
   #follower: SlotFollower | undefined;
@@ -125,6 +127,14 @@ export class Tenure {
       transactions: this.#transactions,
       keepTrying: this.#keepTrying,
       rights: this.#rights.rights,
+    });
+    this.#secrets = new SecretKeeper({
+      sql,
+      transactions: this.#transactions,
+      keepTrying: this.#keepTrying,
+      keys: settings.secretKeys,
+      onWanted: () => this.#readSecrets(),
+      log: options.log,
     });
     this.#store = new DeliveryStore({
       sql,
@@ -204,6 +214,7 @@ export class Tenure {
     const waiting = await this.#store.open(position, eventIdPrefix(source.system));
     const timelines = { now: await readTimelines(source.connection) };
     await this.#rights.refresh();
+    await this.#secrets.sealOld();
     const dispatcher = (this.#dispatcher = this.#openDispatcher(waiting));
     const pipeline = this.#openPipeline(dispatcher, state, timelines);
     const follower = (this.#follower = this.#openFollower(pipeline, timelines));
@@ -284,6 +295,7 @@ export class Tenure {
       defaultMaxInFlight: settings.workerCount ?? 32,
       defaultTimeoutMs: settings.clientTimeout,
       maySend: () => lease.isValid && this.#rights.isFresh,
+      secretOf: (subscription) => this.#secrets.secretOf(subscription),
       rights: this.#rights.rights,
       setAside: () => this.#readmission.expect(),
       disable: (id, reason) => {
@@ -404,6 +416,14 @@ export class Tenure {
       if (!dispatcher) return;
       dispatcher.reconsider();
       await this.#readmission.run(dispatcher);
+    },
+    (error) => this.#fail(error),
+  );
+
+  readonly #readSecrets = oneAtATime(
+    async () => {
+      const read = await this.#secrets.read();
+      for (const id of read) this.#dispatcher?.secretKnown(id);
     },
     (error) => this.#fail(error),
   );

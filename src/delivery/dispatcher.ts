@@ -124,6 +124,11 @@ export class Dispatcher {
     if (definition) this.#endpoint(definition).replay();
   }
 
+  /** The secret of the subscription has been read. */
+  secretKnown(id: number): void {
+    this.#endpoints.get(id)?.configureAnew();
+  }
+
   /** What the owners may read may have changed. */
   reconsider(): void {
     for (const endpoint of this.#endpoints.values()) endpoint.reconsider();

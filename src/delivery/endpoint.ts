@@ -156,6 +156,12 @@ export class Endpoint {
     this.#advance();
   }
 
+  /** What the subscription stands for has been read: its secret. */
+  configureAnew(): void {
+    this.#configure(this.#definition);
+    this.#advance();
+  }
+
   /** What its owner may read may have changed. */
   reconsider(): void {
     const verdict = this.#context.rights.judge(this.#definition, this.#table, undefined);

@@ -2,7 +2,9 @@ import { z } from 'zod';
 import { PgstreamError } from '../errors.js';
 import { logLevels, type LogLevel } from '../log.js';
 import { resolveConnection, type Connection, type Environment } from './connection.js';
+import { parseKeys, type Key } from '../secrets/seal.js';
 import { parseDuration } from './duration.js';
+import { readKeyFile } from './key-file.js';
 import { parseNetworks, type Network } from './networks.js';
 import { parseServerAddress, type ServerAddress } from './server-address.js';
 import { parseSize } from './size.js';
@@ -37,6 +39,8 @@ export interface Settings {
   };
   /** Where the schema log is, when events get metadata. */
   injectorStore: Connection | undefined;
+  /** Seal secrets at rest: the first one seals, all of them open. */
+  secretKeys: readonly Key[];
   logLevel: LogLevel;
 }
 
@@ -92,6 +96,8 @@ export const settingsSchema = (env: Environment) =>
       .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces')
       .optional(),
     PGSTREAM_INJECTOR_STORE_POSTGRES_URL: text((url) => resolveConnection(url, env)).optional(),
+    PGSTREAM_SECRET_KEY: text(parseKeys).default([]),
+    PGSTREAM_SECRET_KEY_FILE: text((path) => parseKeys(readKeyFile(path))).default([]),
     PGSTREAM_LOG_LEVEL: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`).default('info'),
   });
 
@@ -118,6 +124,7 @@ export const toSettings = (parsed: ParsedSettings): Settings => ({
     token: parsed.PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_TOKEN,
   },
   injectorStore: parsed.PGSTREAM_INJECTOR_STORE_POSTGRES_URL,
+  secretKeys: [...parsed.PGSTREAM_SECRET_KEY, ...parsed.PGSTREAM_SECRET_KEY_FILE],
   logLevel: parsed.PGSTREAM_LOG_LEVEL,
 });
 
