@@ -12,7 +12,11 @@ set local search_path = pg_catalog, pg_temp;
 \ir publications.sql
 \ir reconcile.sql
 \ir event_types.sql
+\ir rights.sql
+\ir addresses.sql
 \ir subscriptions.sql
+\ir secrets.sql
+\ir row_security.sql
 \ir emit.sql
 \ir event_triggers.sql
 \ir table_rewrites.sql
@@ -20,5 +24,6 @@ set local search_path = pg_catalog, pg_temp;
 \ir status.sql
 \ir store.sql
 \ir deliveries.sql
+\ir roles.sql
 \ir comments.sql
 \ir grants.sql

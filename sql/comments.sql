@@ -147,7 +147,8 @@ comment on column pgstream.webhook_subscriptions.on_quota is
   'that wait are lost. webhook_status counts what is lost.';
 comment on column pgstream.webhook_subscriptions.secret is
   'Signs each request as Standard Webhooks has it: whsec_ and base64 (HMAC-SHA256) or whsk_ and '
-  'base64 (ed25519); several, separated by spaces, while one replaces the other.';
+  'base64 (ed25519); several, separated by spaces, while one replaces the other. Can be written, '
+  'not read: what stands here is the number of a row of pgstream.subscription_secrets.';
 comment on column pgstream.webhook_subscriptions.filter is
   'A boolean SQL expression over new, old and op, e.g. new.total > 100; null: every event.';
 comment on column pgstream.webhook_subscriptions.payload is
@@ -183,7 +184,8 @@ comment on column pgstream.webhook_deliveries.commit_lsn is
 comment on column pgstream.webhook_deliveries.ordinal is
   'The place of the event in its transaction.';
 comment on column pgstream.webhook_deliveries.state is
-  'pending: waits for its turn or its next attempt; dead: is not tried any more.';
+  'pending: waits for its turn or its next attempt; dead: is not tried any more; denied: shows '
+  'what the owner of the subscription may not read any more, and waits until it may.';
 comment on column pgstream.webhook_deliveries.schema_name is
   'The schema of the event''s table; empty for a business event.';
 comment on column pgstream.webhook_deliveries.table_name is
@@ -206,6 +208,8 @@ comment on column pgstream.webhook_deliveries.lane_tables is
   'The tables whose barriers it keeps to, by oid.';
 comment on column pgstream.webhook_deliveries.lane_keys is
   'Hashes of the keys of its row, before and after.';
+comment on column pgstream.webhook_deliveries.columns is
+  'The columns that the body shows; null where it shows all that the table had.';
 comment on column pgstream.webhook_deliveries.barrier is
   'Whether it waits for all earlier events of its tables, and all later ones for it.';
 comment on column pgstream.webhook_deliveries.format is
@@ -213,13 +217,30 @@ comment on column pgstream.webhook_deliveries.format is
 comment on column pgstream.webhook_deliveries.body is
   'What is sent, byte for byte, alone or in a batch.';
 
+comment on table pgstream.subscription_secrets is
+  'The secrets of subscriptions, for the runner alone, which seals them with its key.';
+comment on column pgstream.subscription_secrets.id is
+  'The number that stands for it in the subscription.';
+comment on column pgstream.subscription_secrets.subscription is
+  'The id in pgstream.webhook_subscriptions.';
+comment on column pgstream.subscription_secrets.secret is
+  'As it was given, or sealed:v1:, the id of the key, and what only its holder can open.';
+comment on column pgstream.subscription_secrets.made_in is 'The transaction that gave it.';
+
+comment on table pgstream.row_security_exemptions is
+  'Whose subscriptions may be sent all rows of a table with row-level security; see '
+  'pgstream.allow_rls().';
+comment on column pgstream.row_security_exemptions.relation is 'The table.';
+comment on column pgstream.row_security_exemptions.role_name is 'The owner of subscriptions.';
+comment on column pgstream.row_security_exemptions.allowed_at is 'When it was allowed.';
+
 comment on table pgstream.subscription_state is
   'What the runner knows of each subscription, written about once a second. Read '
   'pgstream.webhook_status.';
 comment on column pgstream.subscription_state.subscription is
   'The id in pgstream.webhook_subscriptions.';
 comment on column pgstream.subscription_state.state is
-  'healthy, retrying, spilling, paused or invalid.';
+  'healthy, retrying, spilling, paused, denied or invalid.';
 comment on column pgstream.subscription_state.delivered is 'How many events were accepted.';
 comment on column pgstream.subscription_state.dropped is
   'How many events were lost at the quota, as on_quota asked for.';

@@ -36,7 +36,7 @@ begin
   -- locked in the order in which they are delivered
   with chosen as (
     select d.subscription, d.commit_lsn, d.ordinal
-    from pgstream.webhook_deliveries d
+    from pgstream.deliveries d
     where d.subscription = replay.subscription
       and (replay.since is null or d.committed_at >= replay.since)
       and (replay.until is null or d.committed_at < replay.until)
@@ -47,10 +47,10 @@ begin
     order by d.commit_lsn, d.ordinal
     for no key update
   )
-  update pgstream.webhook_deliveries d
+  update pgstream.deliveries d
   set state = 'pending',
-      replayed = d.replayed or d.state = 'dead',
-      attempts = case d.state when 'dead' then 0 else d.attempts end,
+      replayed = d.replayed or d.state <> 'pending',
+      attempts = case d.state when 'pending' then d.attempts else 0 end,
       active_for = '0'
   from chosen c
   where (d.subscription, d.commit_lsn, d.ordinal) = (c.subscription, c.commit_lsn, c.ordinal);
@@ -133,14 +133,20 @@ begin
     where r.heartbeat_at is not null and r.state <> 'missing';
 
     -- From here on, snapshots are newer than the position: they see what was set aside before it.
-    select d.webhook_id, d.subscription into v_dead
-    from pgstream.webhook_deliveries d
+    select d.webhook_id, d.subscription, d.state into v_dead
+    from pgstream.deliveries d
     join pgstream.webhook_status s on s.id = d.subscription
-    where d.state = 'dead'
+    where d.state in ('dead', 'denied')
       and d.commit_lsn < v_target
       and (wait_delivered.subscription is null or s.id = wait_delivered.subscription)
     limit 1;
-    if v_dead.webhook_id is not null then
+    if v_dead.state = 'denied' then
+      raise exception 'delivery % shows what may not be read any more', v_dead.webhook_id
+        using errcode = 'object_not_in_prerequisite_state',
+              detail = format('subscription: %s', v_dead.subscription),
+              hint = format('Grant its owner SELECT again, or skip it: delete from '
+                            'pgstream.deliveries where webhook_id = %L;', v_dead.webhook_id);
+    elsif v_dead.webhook_id is not null then
       raise exception 'delivery % was given up', v_dead.webhook_id
         using errcode = 'object_not_in_prerequisite_state',
               detail = format('subscription: %s', v_dead.subscription),
@@ -156,7 +162,7 @@ begin
     where (wait_delivered.subscription is null or s.id = wait_delivered.subscription)
       and (
         select true
-        from pgstream.webhook_deliveries d
+        from pgstream.deliveries d
         where d.subscription = s.id and d.commit_lsn < v_target and d.state = 'pending'
         limit 1
       )
@@ -176,7 +182,7 @@ begin
               detail = format('bytes of log to read: %s, deliveries that wait: %s',
                 coalesce(greatest(v_lag, 0)::text, 'unknown'), (
                   select count(*)
-                  from pgstream.webhook_deliveries d
+                  from pgstream.deliveries d
                   join pgstream.webhook_status s on s.id = d.subscription
                   where d.state = 'pending'
                     and d.commit_lsn < v_target

@@ -2,6 +2,7 @@
 -- of others depend on a view or function of ours.
 do $$
 declare
+  v_policy record;
   v_trigger record;
   v_views text;
   v_functions text;
@@ -9,6 +10,16 @@ begin
   drop event trigger if exists pgstream_ddl_command_end;
   drop event trigger if exists pgstream_sql_drop;
   drop event trigger if exists pgstream_table_rewrite;
+
+  for v_policy in
+    select p.polname, p.polrelid::regclass as rel
+    from pg_policy p
+    join pg_class c on c.oid = p.polrelid
+    where c.relnamespace = 'pgstream'::regnamespace
+  loop
+    execute format('drop policy %I on %s', v_policy.polname, v_policy.rel);
+    execute format('alter table %s disable row level security', v_policy.rel);
+  end loop;
 
   for v_trigger in
     select t.tgname, t.tgrelid::regclass as rel

@@ -72,6 +72,13 @@ select not exists (select from pgstream.migrations where name = '0010_emitted_ev
   insert into pgstream.migrations (name, run_on) values ('0010_emitted_events', now());
 \endif
 
+select not exists (select from pgstream.migrations where name = '0011_rights')
+  as pending \gset
+\if :pending
+  \ir ../migrations/0011_rights.up.sql
+  insert into pgstream.migrations (name, run_on) values ('0011_rights', now());
+\endif
+
 select not exists (select from pgstream.migrations where name = '0012_store')
   as pending \gset
 \if :pending

@@ -1,8 +1,9 @@
-create or replace view pgstream.webhook_status as
+create or replace view pgstream.webhook_status with (security_barrier) as
 with waiting as (
   select d.subscription,
          count(*) filter (where d.state = 'pending') as pending,
          count(*) filter (where d.state = 'dead') as dead,
+         count(*) filter (where d.state = 'denied') as denied,
          min(d.committed_at) filter (where d.state = 'pending') as oldest_pending,
          -- the length is known without fetching the body
          sum(octet_length(d.body)) as bytes
@@ -33,13 +34,18 @@ select s.id, s.name, s.url, s.schema_name, s.table_name,
        coalesce(w.bytes, 0) as spilled_bytes,
        s.spill_quota,
        round(100.0 * coalesce(w.bytes, 0) / nullif(s.spill_quota, 0), 1) as quota_used,
-       r.last_success_at, r.last_error, r.last_error_at, r.next_attempt_at
+       r.last_success_at, r.last_error, r.last_error_at, r.next_attempt_at,
+       coalesce(w.denied, 0) as denied, s.owner,
+       array(select h from jsonb_object_keys(s.headers) h order by h) as header_names
 from pgstream.webhook_subscriptions s
 left join pgstream.subscription_state r on r.subscription = s.id
-left join waiting w on w.subscription = s.id;
+left join waiting w on w.subscription = s.id
+where s.owner = current_user
+   or (select has_function_privilege('pgstream._operator()', 'execute'));
 
 comment on view pgstream.webhook_status is
-  'How each subscription is doing, one row each.';
+  'How each subscription is doing, one row each: those of the current role, or, to an operator, '
+  'all of them.';
 comment on column pgstream.webhook_status.id is 'The id in pgstream.webhook_subscriptions.';
 comment on column pgstream.webhook_status.name is 'The subscription''s name.';
 comment on column pgstream.webhook_status.url is 'Where its events are posted to.';
@@ -48,8 +54,8 @@ comment on column pgstream.webhook_status.table_name is 'The table that it watch
 comment on column pgstream.webhook_status.state is
   'starting: no runner has seen its last change yet; healthy; retrying: the last attempts failed; '
   'spilling: events wait in pgstream.webhook_deliveries; paused: enabled is false; disabled: '
-  'pgstream has set enabled to false, see disabled_reason; denied: its address may not be called; '
-  'invalid: it cannot be followed, see last_error.';
+  'pgstream has set enabled to false, see disabled_reason; denied: its owner may not read what it '
+  'watches, see last_error, and events are kept; invalid: it cannot be followed, see last_error.';
 comment on column pgstream.webhook_status.enabled is
   'false while it is paused or disabled. To go on: update pgstream.webhook_subscriptions set '
   'enabled = true where id = ...';
@@ -74,6 +80,12 @@ comment on column pgstream.webhook_status.last_error is 'Why an attempt last fai
 comment on column pgstream.webhook_status.last_error_at is 'When an attempt last failed.';
 comment on column pgstream.webhook_status.next_attempt_at is
   'When an endpoint that is left alone is tried again; null while it is not.';
+comment on column pgstream.webhook_status.denied is
+  'How many deliveries show what the owner may not read any more. They are sent when it may again, '
+  'with the header webhook-replay, since newer versions of their rows may have arrived.';
+comment on column pgstream.webhook_status.owner is 'The role that it belongs to.';
+comment on column pgstream.webhook_status.header_names is
+  'The names of the headers that are sent with each request; their values cannot be read.';
 
 create or replace view pgstream.replication_status as
 with slots as (

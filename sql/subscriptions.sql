@@ -1,19 +1,5 @@
-create or replace function pgstream._is_address(host text) returns boolean
-  language plpgsql immutable parallel safe
-  set search_path = pg_catalog, pg_temp
-as $$
-begin
-  return host is null or host::inet is not null;
-exception when invalid_text_representation then
-  return false;
-end
-$$;
-
-comment on function pgstream._is_address is
-  'Whether the text is an IP address; true for null.';
-
 create or replace function pgstream._check_url(url text) returns void
-  language plpgsql immutable parallel safe
+  language plpgsql stable parallel safe
   set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -34,18 +20,18 @@ begin
             hint = 'Put credentials into headers, e.g. '
                    'headers => ''{"authorization": "Bearer ..."}''';
   elsif v_authority !~ '^(\[[0-9A-Fa-f:.]+\]|[^]:/?#[@<>\\^|%`{}"]+)(:[0-9]{1,5})?$'
-     or v_port is not null and v_port::integer not between 1 and 65535
-     or not pgstream._is_address(substring(v_authority from '^\[(.*)\]'))
-     or not pgstream._is_address(substring(v_authority from '^([0-9]+(\.[0-9]+){3})(?::|$)')) then
+     or v_port is not null and v_port::integer not between 1 and 65535 then
     raise exception 'the url has no valid host and port'
       using errcode = 'invalid_parameter_value', detail = format('url: %s', url),
             hint = 'Write it in full, e.g. https://example.com:8443/webhook';
   end if;
+  perform pgstream._check_address(url, substring(v_authority from '^(\[.*\]|[^:]*)'));
 end
 $$;
 
 comment on function pgstream._check_url is
-  'Fails with 22023 unless the argument is an http or https URL without credentials.';
+  'Fails with 22023 unless the argument is an http or https URL without credentials, to a host '
+  'that webhooks may be sent to.';
 
 create or replace function pgstream._check_headers(headers jsonb) returns void
   language plpgsql immutable parallel safe
@@ -90,6 +76,10 @@ declare
   v_secret text;
   v_base64 text;
 begin
+  if secret ~ '^\s*sealed:v1:[0-9a-f]{8}:[A-Za-z0-9_-]+\s*$'
+    and length(secret) between 60 and 4000 then
+    return;
+  end if;
   foreach v_secret in array coalesce(regexp_split_to_array(btrim(secret), '\s+'), '{}') loop
     v_base64 := substring(v_secret from '^wh(?:sec|sk)_([A-Za-z0-9+/]+={0,2})$');
     if v_base64 is null or length(v_base64) % 4 <> 0
@@ -100,14 +90,23 @@ begin
               hint = 'Write whsec_ and 24 to 64 random bytes in base64, or whsk_ and an ed25519 '
                      'key of 32 or 64 bytes in base64; several, separated by spaces, are all '
                      'signed with.';
+    elsif (
+      select count(distinct get_byte(b.bytes, n.i)) < 12
+      from (values (decode(v_base64, 'base64'))) b(bytes),
+        generate_series(0, length(b.bytes) - 1) n(i)
+    ) then
+      raise exception 'a secret is not random'
+        using errcode = 'invalid_parameter_value',
+              detail = 'It is made of few different bytes.',
+              hint = 'Let a machine make one, e.g. openssl rand -base64 32';
     end if;
   end loop;
 end
 $$;
 
 comment on function pgstream._check_secret is
-  'Fails with 22023, without quoting it, unless the argument is null or secrets of the Standard '
-  'Webhooks specification, separated by white space.';
+  'Fails with 22023, without quoting it, unless the argument is null, secrets of the Standard '
+  'Webhooks specification, separated by white space, or what pgstream seal made of them.';
 
 create or replace function pgstream._check_table(
   schema_name text, table_name text, event_types text[]
@@ -164,8 +163,42 @@ comment on function pgstream._check_table is
   'Refuses (0A000) a subscription to something that has no row changes, and says what to expect '
   'of a table that does not exist yet, is a partition, or has no replica identity.';
 
+create or replace function pgstream._check_sizes(
+  url text, schema_name text, table_name text, name text, headers jsonb
+) returns void
+  language plpgsql immutable parallel safe
+  set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if octet_length(url) > 2000 then
+    raise exception 'the url is longer than 2000 bytes'
+      using errcode = 'invalid_parameter_value',
+            detail = format('bytes: %s', octet_length(url)),
+            hint = 'Put into headers what need not be in the url.';
+  elsif octet_length(name) > 200 then
+    raise exception 'the name is longer than 200 bytes'
+      using errcode = 'invalid_parameter_value',
+            detail = format('bytes: %s', octet_length(name)), hint = 'Shorten it.';
+  elsif greatest(octet_length(schema_name), octet_length(table_name)) > 63 then
+    raise exception 'no schema and no table has a name of more than 63 bytes'
+      using errcode = 'name_too_long',
+            detail = format('schema_name: %s, table_name: %s', schema_name, table_name),
+            hint = 'Write it as it was cut off when it was created: \d';
+  elsif (select count(*) > 50 or sum(octet_length(h.key) + octet_length(h.value)) > 8192
+         from jsonb_each_text(headers) h) then
+    raise exception 'there are more than 50 headers, or more than 8192 bytes of them'
+      using errcode = 'invalid_parameter_value',
+            hint = 'Servers refuse requests with larger heads.';
+  end if;
+end
+$$;
+
+comment on function pgstream._check_sizes is
+  'Fails with 22023 or 42622 where something is longer than what could work.';
+
 create or replace function pgstream._check_subscription() returns trigger
-  language plpgsql volatile parallel unsafe
+  language plpgsql volatile parallel unsafe security definer
+  -- definer: whoever may subscribe need not be able to call what checks a subscription
   set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -174,8 +207,15 @@ begin
   perform pgstream._check_business_types(new.event_types, new.schema_name, new.table_name);
   perform pgstream._check_headers(new.headers);
   perform pgstream._check_format(new.format, new.batch_size, new.headers);
-  perform pgstream._check_secret(new.secret);
+  perform pgstream._check_sizes(
+    new.url, new.schema_name, new.table_name, new.name, new.headers);
+  new.secret := pgstream._keep_secret(
+    new.id, new.owner, case when tg_op = 'UPDATE' then old.secret end, new.secret);
   perform pgstream._check_table(new.schema_name, new.table_name, new.event_types);
+  if tg_op = 'INSERT' or (new.owner, new.schema_name, new.table_name)
+    is distinct from (old.owner, old.schema_name, old.table_name) then
+    perform pgstream._check_rights(new.owner, new.schema_name, new.table_name);
+  end if;
   if new.enabled then
     new.disabled_reason := null;
   end if;
@@ -239,7 +279,8 @@ comment on function pgstream._log_subscription is
   'Trigger: appends the new state of a subscription to pgstream.subscription_changes.';
 
 create or replace function pgstream._publish_subscribed_tables() returns trigger
-  language plpgsql volatile parallel unsafe
+  language plpgsql volatile parallel unsafe security definer
+  -- definer: whoever may subscribe owns neither the publications nor the tables
   set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -263,6 +304,20 @@ comment on function pgstream._publish_subscribed_tables is
   'Trigger: publishes what the subscriptions can match, in the transaction that changes them, and '
   'notifies runners elsewhere that they have changed. Tables that nobody wants any more may stay '
   'published until the next change.';
+
+create or replace function pgstream._disable_subscription(subscription bigint, reason text)
+  returns void
+  language sql volatile parallel unsafe security definer
+  -- definer: a runner may change nothing else of the subscriptions of others
+  set search_path = pg_catalog, pg_temp
+begin atomic
+  update pgstream.webhook_subscriptions s
+  set enabled = false, disabled_reason = reason
+  where s.id = subscription and s.enabled;
+end;
+
+comment on function pgstream._disable_subscription is
+  'Disables a subscription that is not disabled yet; for runners.';
 
 create or replace trigger check_subscription
   before insert or update on pgstream.webhook_subscriptions

@@ -9,6 +9,7 @@ set local client_min_messages = warning;
 drop publication if exists pgstream_control, pgstream_insert, pgstream_update;
 \ir drop_code.sql
 \ir ../migrations/0012_store.down.sql
+\ir ../migrations/0011_rights.down.sql
 \ir ../migrations/0010_emitted_events.down.sql
 \ir ../migrations/0008_schema_positions.down.sql
 \ir ../migrations/0007_subscription_programs.down.sql

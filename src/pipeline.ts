@@ -12,16 +12,17 @@
  */
 import { Delivery, type EventSummary } from './delivery/delivery.js';
 import type { Dispatcher } from './delivery/dispatcher.js';
-import { Bodies, TableEncoders } from './event/bodies.js';
+import { Bodies } from './event/bodies.js';
 import { Commit } from './event/commit.js';
 import type { Action, Change } from './event/encode.js';
 import { businessKeys, businessType, isBusiness } from './event/business.js';
 import type { Origin } from './event/formats.js';
 import { keyColumns, withPartitionIdentity } from './event/identity.js';
 import { JsonWriter } from './event/json-writer.js';
-import { columnTypes, isAsLogged } from './event/logged-table.js';
+import { isAsLogged } from './event/logged-table.js';
 import { rowKeys } from './event/row-key.js';
-import type { SchemaDocument, SchemaVersions, TableIds } from './event/schema-versions.js';
+import { Views, type View } from './event/view.js';
+import type { SchemaDocument, SchemaVersions } from './event/schema-versions.js';
 import { typeName } from './event/type-name.js';
 import { transactionIdPrefix, webhookId } from './event/webhook-id.js';
 import { PgstreamError } from './errors.js';
@@ -40,6 +41,7 @@ import { record } from './replication/tuple.js';
 import type { TableDescription } from './source/catalog.js';
 import type { Passed } from './source/passed.js';
 import type { Registry } from './subscriptions/registry.js';
+import { isFor, type Question, type Rights } from './subscriptions/rights.js';
 import type { Subscription } from './subscriptions/subscription.js';
 
 export interface PipelineOptions {
@@ -51,6 +53,10 @@ export interface PipelineOptions {
   readonly progress: Progress;
   readonly dispatcher: Dispatcher;
   readonly registry: Registry;
+  /** What the owners of subscriptions may read. */
+  readonly rights: Rights;
+  /** Resolves when that is known of these tables; undefined where it is. */
+  readonly learnRights: (question: Question) => Promise<void> | undefined;
   readonly versions: SchemaVersions;
   /** Fill in metadata for every subscription, not only for those that ask for it. */
   readonly injectMetadata: boolean;
@@ -87,12 +93,10 @@ interface OpenTransaction {
   readonly acked: string[];
 }
 
-/** How events of a table are written while one version of its schema holds. */
-interface PreparedTable {
-  readonly epoch: number;
-  readonly encoders: TableEncoders;
-  /** The lasting ids. */
-  readonly ids: TableIds | undefined;
+/** A subscription to an action, and what it is shown. */
+interface Recipient {
+  readonly subscription: Subscription;
+  readonly view: View;
 }
 
 interface Table {
@@ -113,9 +117,10 @@ interface Table {
   readonly lane: readonly number[];
   /** Of the last event. */
   summary: EventSummary | undefined;
-  prepared: PreparedTable | undefined;
-  readonly matches: Map<Action, readonly Subscription[]>;
+  readonly views: Views;
+  readonly matches: Map<Action, readonly Recipient[]>;
   matchesEpoch: number;
+  rightsEpoch: number;
 }
 
 export class Pipeline {
@@ -160,8 +165,7 @@ export class Pipeline {
         this.#begin(message);
         break;
       case 'commit':
-        this.#commit(message.endLsn);
-        break;
+        return this.#commit(message.endLsn);
       case 'relation':
         return this.#relation(message);
       case 'type':
@@ -219,13 +223,15 @@ export class Pipeline {
     }
   }
 
-  #commit(end: Lsn): void {
-    const { dispatcher, progress, registry } = this.#options;
+  #commit(end: Lsn): Promise<void> | undefined {
+    const { dispatcher, progress, registry, learnRights } = this.#options;
     const { transaction, subscriptionChanges, versions, acked } = this.#inTransaction();
+    const changed: Subscription[] = [];
     for (const { id, subscription, definition } of subscriptionChanges) {
       const parsed = definition === null ? null : (JSON.parse(definition) as Subscription);
       if (parsed) registry.set(parsed);
       else registry.delete(subscription);
+      if (parsed) changed.push(parsed);
       dispatcher.reconfigure(subscription, Number(id), parsed);
     }
     if (subscriptionChanges.length > 0 || versions.size > 0) {
@@ -236,10 +242,20 @@ export class Pipeline {
     this.#open = undefined;
     this.#resumeAt = end;
     progress.commit(end);
+    if (subscriptionChanges.length === 0) return undefined;
+    const tables = [...this.#tables.values()].map(({ relation }) => relation);
+    return learnRights(
+      changed.map(({ id, owner }) => [
+        owner,
+        tables.filter(({ schema, name }) => registry.isTo(id, schema, name)).map(({ oid }) => oid),
+      ]),
+    );
   }
 
   async #relation(message: Relation): Promise<void> {
-    const { describeTable, versions, onUnlogged } = this.#options;
+    const { describeTable, versions, onUnlogged, registry, learnRights, origin } = this.#options;
+    const owners = registry.ownersOf(message.schema, message.name);
+    await learnRights(owners.map((owner) => [owner, [message.oid]]));
     const description = await describeTable(message, (oid) => this.#typeNames.get(oid));
     const relation = withPartitionIdentity(message, description.partitionIdentity);
     const logged = versions.find(relation.schema, relation.oid);
@@ -260,9 +276,10 @@ export class Pipeline {
       departed: before?.departed,
       lane: [relation.oid],
       summary: undefined,
-      prepared: undefined,
+      views: new Views(relation, description.types, origin),
       matches: new Map(),
       matchesEpoch: -1,
+      rightsEpoch: -1,
     });
     if (this.#open && this.#open.ordinal < this.#open.skip) this.#moveTable(message.oid);
   }
@@ -273,7 +290,8 @@ export class Pipeline {
     const schema = this.#options.versions.schemaOf(oid);
     if (!table || schema === undefined || schema === table.relation.schema) return;
     const relation = { ...table.relation, schema };
-    const moved = { relation, prepared: undefined, summary: undefined, matches: new Map() };
+    const views = new Views(relation, table.description.types, this.#options.origin);
+    const moved = { relation, views, summary: undefined, matches: new Map() };
     this.#tables.set(oid, { ...table, ...moved });
   }
 
@@ -292,11 +310,14 @@ export class Pipeline {
         changedTables = this.#noteSchemaVersion(open, table, change.new);
       }
     }
-    const subscriptions = table.isBusiness
-      ? this.#options.registry.matchBusiness(businessType(table.relation, change))
-      : this.#matches(table, change.action);
-    if (subscriptions.length === 0) return;
-    this.#deliver(open, table, change, lsn, keys, changedTables, subscriptions);
+    const recipients = table.isBusiness
+      ? this.#shownTo(
+          table,
+          this.#options.registry.matchBusiness(businessType(table.relation, change)),
+        )
+      : this.#recipients(table, change.action);
+    if (recipients.length === 0) return;
+    this.#deliver(open, table, change, lsn, keys, changedTables, recipients);
   }
 
   /** Of a domain, the stream names the type below. */
@@ -332,22 +353,22 @@ export class Pipeline {
     lsn: string,
     keys: readonly number[],
     changedTables: readonly number[],
-    subscriptions: readonly Subscription[],
+    recipients: readonly Recipient[],
   ): void {
-    const { dispatcher, injectMetadata } = this.#options;
+    const { dispatcher, injectMetadata, versions } = this.#options;
     const { commitLsn, ordinal, commit, isLate, id, transaction } = open;
     const { action } = change;
     const event = summaryOf(table, change, commit.timestamp);
     const tables = changedTables.length === 0 ? table.lane : [table.relation.oid, ...changedTables];
     const isBarrier = action === 'T' || changedTables.length > 0;
-    const { encoders, ids } = this.#prepare(table);
     this.#bodies.forget();
-    for (const subscription of subscriptions) {
+    for (const { subscription, view } of recipients) {
       const { format } = subscription;
       const isInjected = injectMetadata || subscription.injectMetadata;
+      const { encoders, ids } = view.prepare(versions);
       const encoder = encoders.of(format, isInjected ? ids : undefined);
       const ownId = encoder.tellsId ? webhookId(id.prefix, ordinal, subscription.id) : '';
-      const body = this.#bodies.of(encoder, change, commit, lsn, ownId);
+      const body = this.#bodies.of(encoder, view.show(change), commit, lsn, ownId);
       transaction.hold();
       const delivery = new Delivery({
         id,
@@ -356,6 +377,7 @@ export class Pipeline {
         ordinal,
         event,
         format,
+        columns: view.columns,
         body,
         bytes: body.length,
         transaction,
@@ -369,32 +391,38 @@ export class Pipeline {
     }
   }
 
-  #matches(table: Table, action: Action): readonly Subscription[] {
-    const { registry } = this.#options;
-    if (table.matchesEpoch !== registry.epoch) {
+  #recipients(table: Table, action: Action): readonly Recipient[] {
+    const { registry, rights } = this.#options;
+    if (table.matchesEpoch !== registry.epoch || table.rightsEpoch !== rights.epoch) {
       table.matches.clear();
       table.matchesEpoch = registry.epoch;
+      table.rightsEpoch = rights.epoch;
     }
     let matches = table.matches.get(action);
     if (!matches) {
       const { schema, name } = table.relation;
       const internal = schema === 'pgstream' && name !== 'schema_log';
-      matches = internal ? [] : registry.match(schema, name, action);
+      const subscriptions = internal ? [] : registry.match(schema, name, action);
+      matches = this.#shownTo(table, subscriptions);
       table.matches.set(action, matches);
     }
     return matches;
   }
 
-  /** The same object for as long as the schema has not changed. */
-  #prepare(table: Table): PreparedTable {
-    const { versions, origin } = this.#options;
-    const { epoch } = versions;
-    if (table.prepared?.epoch === epoch) return table.prepared;
-    const { relation, description } = table;
-    const ids = versions.find(relation.schema, relation.oid);
-    const types = columnTypes(relation, description.types, ids);
-    const encoders = new TableEncoders({ relation, types }, origin);
-    return (table.prepared = { epoch, encoders, ids });
+  /** Those of the subscriptions that are sent something of the table, or keep it, and what. */
+  #shownTo(table: Table, subscriptions: readonly Subscription[]): Recipient[] {
+    const { rights } = this.#options;
+    const { oid } = table.relation;
+    return subscriptions.flatMap((subscription) => {
+      const { owner } = subscription;
+      const right = rights.of(owner, oid);
+      if (!right) throw new Error(`what "${owner}" may read of table ${oid} is not known`);
+      if (!isFor(right, subscription)) return [];
+      // What is only kept is kept as it was shown before.
+      const before = right.kind === 'denied' ? rights.before(owner, oid) : undefined;
+      const columns = right.kind === 'some' ? right.columns : before;
+      return [{ subscription, view: table.views.of(columns) }];
+    });
   }
 
   #idPrefix(commitLsn: Lsn): string {

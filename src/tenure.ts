@@ -31,6 +31,7 @@ import { Progress } from './replication/progress.js';
 import { readTimelines } from './replication/read-timelines.js';
 import { slotError } from './replication/slot-error.js';
 import { forkBefore, timelineAt, type Timelines } from './replication/timelines.js';
+import { SecretKeeper } from './secrets/keeper.js';
 import type { Measured } from './server/metrics.js';
 import type { Settings } from './settings/settings.js';
 import { describeTable } from './source/catalog.js';
@@ -38,6 +39,8 @@ import { oneAtATime } from './source/one-at-a-time.js';
 import { markPassed } from './source/passed.js';
 import { persist } from './source/persist.js';
 import { reconcileMs, Reconciler, whenFree } from './source/reconcile.js';
+import { Readmission } from './source/readmission.js';
+import { RightsReader } from './source/rights.js';
 import { slotPosition, type Source } from './source/source.js';
 import { loadState, type SourceState } from './source/state.js';
 import { StatusWriter } from './source/status.js';
@@ -65,6 +68,8 @@ const messagesAtOnce = 64;
 const drainMs = 20_000;
 /** How often subscriptions are looked up while the log, which else tells of them, is not read. */
 const refreshMs = 2_000;
+/** How often it is asked what the owners of subscriptions may read. */
+const rightsMs = 2_000;
 /** How often the state of subscriptions is written. */
 const statusMs = 1_000;
 /** How often the slot is looked at. */
@@ -98,6 +103,9 @@ export class Tenure {
   readonly #transport: Transport;
   readonly #status: StatusWriter;
   readonly #store: DeliveryStore;
+  readonly #rights: RightsReader;
+  readonly #readmission: Readmission;
+  readonly #secrets: SecretKeeper;
   readonly #timers: NodeJS.Timeout[] = [];
   #dispatcher: Dispatcher | undefined;
   #follower: SlotFollower | undefined;
@@ -115,6 +123,25 @@ export class Tenure {
     this.#spilling = this.#openTransactions();
     this.#transport = createHttpTransport(settings.addresses);
     this.#status = new StatusWriter(this.#transactions);
+    this.#rights = new RightsReader({
+      sql,
+      keepTrying: this.#keepTrying,
+      onWanted: () => this.#readRights(),
+    });
+    this.#readmission = new Readmission({
+      sql,
+      transactions: this.#transactions,
+      keepTrying: this.#keepTrying,
+      rights: this.#rights.rights,
+    });
+    this.#secrets = new SecretKeeper({
+      sql,
+      transactions: this.#transactions,
+      keepTrying: this.#keepTrying,
+      keys: settings.secretKeys,
+      onWanted: () => this.#readSecrets(),
+      log: options.log,
+    });
     this.#store = new DeliveryStore({
       sql,
       transactions: this.#spilling,
@@ -194,6 +221,8 @@ export class Tenure {
     const state = await loadState(sql, this.#transactions, source.slotName, position);
     const waiting = await this.#store.open(position, eventIdPrefix(source.system));
     const timelines = { now: await readTimelines(source.connection) };
+    await this.#rights.refresh();
+    await this.#secrets.sealOld();
     const dispatcher = (this.#dispatcher = this.#openDispatcher(waiting));
     const pipeline = this.#openPipeline(dispatcher, state, timelines);
     const follower = (this.#follower = this.#openFollower(pipeline, timelines));
@@ -275,7 +304,10 @@ export class Tenure {
       defaultMaxInFlight: settings.workerCount ?? 32,
       defaultTimeoutMs: settings.clientTimeout,
       eventSource: sourceOf(source),
-      maySend: () => lease.isValid,
+      maySend: () => lease.isValid && this.#rights.isFresh,
+      secretOf: (subscription) => this.#secrets.secretOf(subscription),
+      rights: this.#rights.rights,
+      setAside: () => this.#readmission.expect(),
       disable: (id, reason) => {
         const disable = async () => {
           await this.#storeFollower?.disable(id, reason);
@@ -306,6 +338,8 @@ export class Tenure {
       progress: this.#progress,
       dispatcher,
       registry,
+      rights: this.#rights.rights,
+      learnRights: (question) => this.#rights.learn(question),
       versions,
       injectMetadata: settings.injectorStore !== undefined,
       describeTable: (relation, streamedType) =>
@@ -383,6 +417,8 @@ export class Tenure {
       if (dispatcher.isFull || dispatcher.isHolding) refresh();
     });
 
+    this.#every(rightsMs, this.#readRights);
+
     // What cannot be written now is written a second later.
     const writeStatus = oneAtATime(
       () => this.#status.write(dispatcher.status()),
@@ -406,6 +442,25 @@ export class Tenure {
       replays.unlisten().catch(() => undefined);
     });
   }
+
+  readonly #readRights = oneAtATime(
+    async () => {
+      await this.#rights.refresh();
+      const dispatcher = this.#dispatcher;
+      if (!dispatcher) return;
+      dispatcher.reconsider();
+      await this.#readmission.run(dispatcher);
+    },
+    (error) => this.#fail(error),
+  );
+
+  readonly #readSecrets = oneAtATime(
+    async () => {
+      const read = await this.#secrets.read();
+      for (const id of read) this.#dispatcher?.secretKnown(id);
+    },
+    (error) => this.#fail(error),
+  );
 
   #every(ms: number, work: () => void): void {
     this.#timers.push(setInterval(work, ms));

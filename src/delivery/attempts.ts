@@ -5,6 +5,7 @@
  * or comes again until it has been tried for as long as the subscription says.
  */
 import type { Log } from '../log.js';
+import type { Rights, Verdict } from '../subscriptions/rights.js';
 import { backoffMs } from './backoff.js';
 import type { Backlog } from './backlog.js';
 import { batchOf, cutBatch, isAlone, type Batch } from './batch.js';
@@ -12,12 +13,17 @@ import type { Custody } from './custody.js';
 import type { Delivery, Failure } from './delivery.js';
 import { outcomeOf } from './outcome.js';
 import { Sender, type SenderContext } from './sender.js';
+import type { Aside } from './statements.js';
 import type { DeliveryStore } from './store.js';
 
 export interface AttemptsContext extends SenderContext {
+  /** What the owners of subscriptions may read. */
+  readonly rights: Rights;
   readonly store: DeliveryStore;
   /** Work that has to succeed has failed for good. */
   readonly fail: (error: unknown) => void;
+  /** A delivery was set aside because it may not be sent at present. */
+  readonly setAside: () => void;
   /** A request has been answered. */
   readonly changed: () => void;
   readonly log: Log;
@@ -28,6 +34,8 @@ interface Hooks {
   /** The delivery is to be written to the table. */
   readonly append: (delivery: Delivery) => void;
   readonly disable: (reason: string) => void;
+  /** Nothing may be sent, for this reason; it was found with this delivery. */
+  readonly hold: (reason: string, delivery: Delivery) => void;
   /** There may be more to do now. */
   readonly advance: () => void;
 }
@@ -78,10 +86,13 @@ export class Attempts {
     hasNext: () => this.#hasNext(),
     next: () => {
       const { batchSize } = this.#custody.subscription;
-      const members = cutBatch(this.#custody.window.ready, batchSize);
+      const { ready } = this.#custody.window;
+      const mayBeSent = (delivery: Delivery) => this.#verdictOn(delivery).is === 'free';
+      const members = cutBatch(ready, batchSize, mayBeSent);
       return batchOf(members, batchSize > 1 && !isAlone(members[0]));
     },
     isAtHand: (batch: Batch) => {
+      if (!this.#mayAllBeSent(batch)) return false;
       if (batch.members.every(({ body, done }) => body !== undefined && !done)) return true;
       this.#inBackground(this.#fetch(batch));
       return false;
@@ -100,8 +111,13 @@ export class Attempts {
 
   #hasNext(): boolean {
     const { ready } = this.#custody.window;
-    while (ready.peek()?.done) ready.shift();
-    const first = ready.peek();
+    let first = ready.peek();
+    while (first && (first.done || !this.#isFree(first))) {
+      if (!first.done && this.#verdictOn(first).is !== 'denied') return false;
+      ready.shift();
+      if (!first.done) this.#setAside(first, 'denied');
+      first = ready.peek();
+    }
     if (!first) return false;
     if (first.body === undefined) {
       this.#inBackground(this.#fetch());
@@ -115,6 +131,29 @@ export class Attempts {
       this.#batchTimer = undefined;
       this.sender.pump();
     }, wait);
+    return false;
+  }
+
+  #verdictOn({ tables, columns }: Delivery): Verdict {
+    return this.#context.rights.judge(this.#custody.subscription, tables[0], columns);
+  }
+
+  #isFree(delivery: Delivery): boolean {
+    const verdict = this.#verdictOn(delivery);
+    if (verdict.is === 'held') this.#hooks.hold(verdict.reason, delivery);
+    return verdict.is === 'free';
+  }
+
+  /** Whether a batch may be sent again; what may not is taken out of it. */
+  #mayAllBeSent(batch: Batch): boolean {
+    const members = batch.members.filter(({ done }) => !done);
+    const refused = members.filter((member) => !this.#isFree(member));
+    if (refused.length === 0) return true;
+    if (refused.some((member) => this.#verdictOn(member).is !== 'denied')) return false;
+    const rest = members.filter((member) => !refused.includes(member));
+    this.sender.replaceAgain(rest.length > 0 ? [batchOf(rest, batch.isArray)] : []);
+    for (const member of refused) this.#setAside(member, 'denied');
+    queueMicrotask(() => this.#hooks.advance());
     return false;
   }
 
@@ -155,7 +194,7 @@ export class Attempts {
     this.#lastFailure = failure;
     if (failure.status === 410) this.#hooks.disable('the endpoint answered 410 Gone');
     const outcome = outcomeOf(batch, failure, isPaused, this.#custody.subscription);
-    for (const member of outcome.exhausted) this.#bury(member);
+    for (const member of outcome.exhausted) this.#setAside(member, 'dead');
     for (const again of outcome.again) {
       const { attempts } = again.members[0]!;
       const pause = outcome.isSplit ? 0 : backoffMs(retryBackoff, attempts, Math.random());
@@ -174,14 +213,23 @@ export class Attempts {
     this.#custody.freeBody(delivery);
   }
 
-  /** Tried for long enough: set aside in the table, and later changes of the row go on. */
-  #bury(delivery: Delivery): void {
+  /** Set aside in the table, and later changes of the row go on. */
+  #setAside(delivery: Delivery, as: Aside): void {
     const details = { ...this.#custody.description, id: delivery.id };
-    this.#context.log.error(details, 'gave an event up; it is a dead letter now');
-    const bury = () =>
-      this.#inBackground(this.#custody.bury(delivery).then(() => this.#hooks.advance()));
-    if (delivery.stored === 'yes') return bury();
-    delivery.whenStored = bury;
+    if (as === 'dead') {
+      this.#context.log.error(details, 'gave an event up; it is a dead letter now');
+    } else {
+      this.#context.log.debug(details, 'an event shows what may not be read any more');
+    }
+    const setAside = () =>
+      this.#inBackground(
+        this.#custody.setAside(delivery, as).then(() => {
+          if (as === 'denied') this.#context.setAside();
+          this.#hooks.advance();
+        }),
+      );
+    if (delivery.stored === 'yes') return setAside();
+    delivery.whenStored = setAside;
     if (delivery.stored === 'no') this.#hooks.append(delivery);
   }
 

@@ -28,16 +28,23 @@ function batchId(members: readonly Delivery[]): string {
 
 /**
  * Takes up to `most` deliveries that are ready and whose bodies are there, with those that wait for
- * nothing but others of the same batch, roughly in the order of the log; all of one format.
+ * nothing but others of the same batch, roughly in the order of the log; all of one format. The first
+ * is known to be one that may be sent.
  */
-export function cutBatch(ready: Queue<Delivery>, most: number): Delivery[] {
+export function cutBatch(
+  ready: Queue<Delivery>,
+  most: number,
+  mayBeSent: (delivery: Delivery) => boolean,
+): Delivery[] {
   if (most === 1 || isAlone(ready.peek())) return takeOne(ready);
   const members: Delivery[] = [];
   const joining: Delivery[] = [];
   const met = new Map<Delivery, number>();
   for (let bytes = 0; members.length < most && bytes < mostBytes;) {
     dropDone(ready);
-    const first = ready.peek()?.body === undefined ? undefined : ready.peek();
+    const peeked = ready.peek();
+    const isReady = peeked?.body !== undefined && (members.length === 0 || mayBeSent(peeked));
+    const first = isReady ? peeked : undefined;
     const [joiner] = joining;
     const next = joiner && (!first || isBefore(joiner, first)) ? joiner : first;
     if (!next || next.format !== (members[0] ?? next).format) break;
@@ -48,7 +55,7 @@ export function cutBatch(ready: Queue<Delivery>, most: number): Delivery[] {
     for (const follower of next.followers as Delivery[]) {
       const count = (met.get(follower) ?? 0) + 1;
       met.set(follower, count);
-      const isThere = follower.body !== undefined && !follower.done;
+      const isThere = follower.body !== undefined && !follower.done && mayBeSent(follower);
       if (count === follower.waitsFor && isThere) joining.push(follower);
     }
   }

@@ -11,6 +11,7 @@
 import type { Subscription } from '../subscriptions/subscription.js';
 import type { Delivery } from './delivery.js';
 import type { Memory } from './memory.js';
+import type { Aside } from './statements.js';
 import type { DeliveryStore } from './store.js';
 import { Window } from './window.js';
 
@@ -130,9 +131,9 @@ export class Custody {
     this.letGo(inWindow);
   }
 
-  /** Sets a stored delivery aside in the table, where it stays as a dead letter. */
-  async bury(delivery: Delivery): Promise<void> {
-    await this.#context.store.bury(delivery);
+  /** Sets a stored delivery aside in the table, where it stays until it is asked for again. */
+  async setAside(delivery: Delivery, as: Aside): Promise<void> {
+    await this.#context.store.setAside(delivery, as);
     if (!this.window.has(delivery)) return;
     delivery.done = true;
     this.#close(delivery);

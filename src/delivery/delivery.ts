@@ -37,6 +37,8 @@ export interface Arrived extends LogPlace {
   readonly subscription: number;
   readonly event: EventSummary;
   readonly format: Format;
+  /** The columns that the body shows; undefined for all that its table had. */
+  readonly columns?: readonly string[] | undefined;
   readonly body: Slice | undefined;
   /** The length of the body. */
   readonly bytes: number;
@@ -59,6 +61,7 @@ export class Delivery implements Place, LogPlace {
   readonly event: EventSummary;
   /** The shape of the body. */
   readonly format: Format;
+  readonly columns: readonly string[] | undefined;
   readonly tables: readonly number[];
   readonly keys: readonly number[];
   readonly barrier: boolean;
@@ -111,6 +114,7 @@ export class Delivery implements Place, LogPlace {
     this.ordinal = arrived.ordinal;
     this.event = arrived.event;
     this.format = arrived.format;
+    this.columns = arrived.columns;
     this.tables = arrived.tables;
     this.keys = arrived.keys;
     this.barrier = arrived.barrier;

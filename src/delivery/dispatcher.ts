@@ -124,6 +124,27 @@ export class Dispatcher {
     if (definition) this.#endpoint(definition).replay();
   }
 
+  /** The secret of the subscription has been read. */
+  secretKnown(id: number): void {
+    this.#endpoints.get(id)?.configureAnew();
+  }
+
+  /** What the owners may read may have changed. */
+  reconsider(): void {
+    for (const endpoint of this.#endpoints.values()) endpoint.reconsider();
+  }
+
+  /** What waits in the table for a subscription has become more. */
+  rescanOne(id: number): void {
+    const definition = this.#latest.get(id)?.definition;
+    if (definition) this.#endpoint(definition).rescan();
+  }
+
+  /** The subscription as it stands, whatever the place in the log. */
+  latest(id: number): Subscription | undefined {
+    return this.#latest.get(id)?.definition ?? undefined;
+  }
+
   /** The table may have been changed by others: it is read anew. */
   rescan(): void {
     for (const endpoint of this.#endpoints.values()) endpoint.rescan();

@@ -27,7 +27,7 @@ export interface EndpointContext extends AttemptsContext, CustodyContext {
 }
 
 export interface EndpointStatus {
-  readonly state: 'healthy' | 'retrying' | 'spilling' | 'paused' | 'invalid';
+  readonly state: 'healthy' | 'retrying' | 'spilling' | 'paused' | 'denied' | 'invalid';
   readonly delivered: number;
   readonly dropped: number;
   readonly inMemory: number;
@@ -57,6 +57,12 @@ export class Endpoint {
   readonly #backlog: Backlog;
   readonly #quota: Quota;
   readonly #attempts: Attempts;
+  /** As its owner wrote it. */
+  #definition: Subscription;
+  /** Why nothing of it may be sent. */
+  #refusal: Failure | undefined;
+  /** The table of the last event. */
+  #table: number | undefined;
   #lookedAt = 0;
   #isAdvanceDue = false;
 
@@ -69,8 +75,13 @@ export class Endpoint {
     const hooks = {
       append: (delivery: Delivery) => this.#append(delivery),
       disable: (reason: string) => this.#disable(reason),
+      hold: (reason: string, { tables }: Delivery) => {
+        this.#table = tables[0];
+        this.#refuse(reason);
+      },
       advance: () => this.#advance(),
     };
+    this.#definition = subscription;
     this.#context = context;
     this.#custody = new Custody(subscription, storedBytes ?? 0, context, () => this.#advanceSoon());
     this.#backlog = new Backlog(storedBytes !== undefined, this.#custody, context);
@@ -87,7 +98,7 @@ export class Endpoint {
       dropped: this.#quota.dropped,
       inMemory: this.#custody.unstoredCount + this.#quota.held,
       lastSuccessAt,
-      lastFailure,
+      lastFailure: this.#refusal ?? lastFailure,
       nextAttemptAt: pauseMs === undefined ? undefined : new Date(Date.now() + pauseMs),
     };
   }
@@ -121,6 +132,7 @@ export class Endpoint {
   /** Takes over an event; returns at once. */
   deliver(delivery: Delivery): void {
     delivery.ordering = this.#subscription.ordering;
+    this.#table = delivery.tables[0];
     this.#custody.reckon(delivery);
     const fits = this.#hasRoom(delivery) || this.#isQuick;
     if (this.#backlog.hasTail || this.isHolding || !fits) {
@@ -138,9 +150,26 @@ export class Endpoint {
   /** The subscription has changed: what waits goes where it points now, and at once. */
   reconfigure(subscription: Subscription): void {
     const before = this.#subscription;
+    if (subscription.owner !== before.owner) this.#refusal = undefined;
     this.#configure(subscription);
     if (!hasSameTarget(before, subscription)) this.#sender.endPauses();
     this.#advance();
+  }
+
+  /** What the subscription stands for has been read: its secret. */
+  configureAnew(): void {
+    this.#configure(this.#definition);
+    this.#advance();
+  }
+
+  /** What its owner may read may have changed. */
+  reconsider(): void {
+    const verdict = this.#context.rights.judge(this.#definition, this.#table, undefined);
+    if (verdict.is === 'held') this.#refuse(verdict.reason);
+    else if (this.#refusal && verdict.is !== 'unknown') {
+      this.#refusal = undefined;
+      this.reconfigure(this.#definition);
+    }
   }
 
   /** The subscription has been deleted: what is under way is not tried again, the rest let go. */
@@ -193,7 +222,8 @@ export class Endpoint {
   }
 
   get #state(): EndpointStatus['state'] {
-    if (!this.#subscription.enabled) return 'paused';
+    if (!this.#definition.enabled) return 'paused';
+    if (this.#refusal) return 'denied';
     if (this.#sender.problem) return 'invalid';
     const hasRows = this.#window.size > this.#custody.unstoredCount;
     if (this.#backlog.hasTail || this.#window.parked > 0 || hasRows) return 'spilling';
@@ -319,13 +349,25 @@ export class Endpoint {
     }
   }
 
-  #configure(subscription: Subscription): void {
+  #configure(definition: Subscription): void {
+    this.#definition = definition;
+    const isEnabled = definition.enabled && !this.#refusal;
+    const subscription = isEnabled ? definition : { ...definition, enabled: false };
     this.#custody.subscription = subscription;
     this.#sender.configure(subscription);
   }
 
+  /** Nothing is sent, as in a pause, for as long as its owner may read nothing of its table. */
+  #refuse(reason: string): void {
+    if (this.#refusal?.reason === reason) return;
+    this.#refusal = { status: null, reason, at: new Date() };
+    this.#configure(this.#definition);
+    const details = { ...this.#custody.description, reason };
+    this.#context.log.warn(details, 'the subscription is denied; its events are kept');
+  }
+
   #disable(reason: string): void {
-    this.#configure({ ...this.#subscription, enabled: false });
+    this.#configure({ ...this.#definition, enabled: false });
     this.#context.disable(this.#subscription.id, reason);
     const details = { ...this.#custody.description, reason };
     this.#context.log.error(details, 'disabled the subscription');

@@ -40,7 +40,7 @@ export const rowsBehind = (
 ) => sql<StoredRow[]>`
   select webhook_id, commit_lsn, ordinal::float8 as ordinal, schema_name, table_name, action, format,
          committed_at::text as committed_at, attempts, replayed, barrier,
-         to_json(lane_keys) as lane_keys, to_json(lane_tables) as lane_tables,
+         to_json(columns) as columns, to_json(lane_keys) as lane_keys, to_json(lane_tables) as lane_tables,
          octet_length(body) as bytes,
          case when octet_length(body) <= ${withBodies ? smallBytes : 0}
            then convert_to(body, 'UTF8')

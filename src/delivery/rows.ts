@@ -6,6 +6,7 @@ import { from as copyFrom } from 'pg-copy-streams';
 import type { Format } from '../event/format.js';
 import { sliceOf } from '../event/slice.js';
 import { formatLsn, parseLsn } from '../replication/lsn.js';
+import { arrayLiteral } from '../source/array-literal.js';
 import { Delivery } from './delivery.js';
 
 /** A row, its body perhaps left there. */
@@ -21,6 +22,7 @@ export interface StoredRow {
   attempts: number;
   active_ms: number;
   replayed: boolean;
+  columns: string[] | null;
   lane_tables: number[];
   lane_keys: number[];
   barrier: boolean;
@@ -35,7 +37,7 @@ export async function copyIn(client: pg.Client, deliveries: readonly Delivery[])
       `copy pgstream.webhook_deliveries
          (webhook_id, subscription, commit_lsn, ordinal, schema_name, table_name, action,
           committed_at, attempts, active_for, last_attempt_at, last_status, last_error, replayed,
-          lane_tables, lane_keys, barrier, format, body)
+          columns, lane_tables, lane_keys, barrier, format, body)
        from stdin`,
     ),
   );
@@ -77,6 +79,7 @@ function copyLine(delivery: Delivery): Buffer[] {
     lastFailure?.status ?? '\\N',
     lastFailure ? escape(lastFailure.reason) : '\\N',
     delivery.replayed ? 't' : 'f',
+    delivery.columns ? escape(arrayLiteral(delivery.columns)) : '\\N',
     `{${delivery.tables.join(',')}}`,
     `{${delivery.keys.join(',')}}`,
     delivery.barrier ? 't' : 'f',
@@ -120,6 +123,7 @@ export const fromRow = (subscription: number, row: StoredRow): Delivery =>
       committedAt: row.committed_at,
     },
     format: row.format,
+    columns: row.columns ?? undefined,
     body: row.body ? sliceOf(row.body) : undefined,
     bytes: row.bytes,
     transaction: undefined,

@@ -22,6 +22,8 @@ export interface SenderContext {
   readonly defaultTimeoutMs: number;
   /** `source` of CloudEvents. */
   readonly eventSource: string;
+  /** The secrets to sign with, null for none; undefined while they are being read. */
+  readonly secretOf: (subscription: Subscription) => string | null | undefined;
   /** Whether this process may send at this moment. */
   readonly maySend: () => boolean;
   readonly log: Log;
@@ -46,6 +48,8 @@ export class Sender {
   #subscription: Subscription;
   #signer: Signer | undefined;
   #problem: Failure | undefined;
+  /** Its secret is being read. */
+  #isWaiting = false;
   #inFlight = 0;
   #isStopped = false;
   /** What is to be sent again now, and later. */
@@ -101,8 +105,11 @@ export class Sender {
     this.#subscription = subscription;
     this.#signer = undefined;
     this.#problem = undefined;
+    this.#isWaiting = false;
     try {
-      if (subscription.secret !== null) this.#signer = createSigner(subscription.secret);
+      const secret = this.#context.secretOf(subscription);
+      this.#isWaiting = secret === undefined;
+      if (secret) this.#signer = createSigner(secret);
     } catch (error) {
       this.#problem = { status: null, reason: (error as Error).message, at: new Date() };
     }
@@ -198,7 +205,8 @@ export class Sender {
 
   #maySend(): boolean {
     const { enabled } = this.#subscription;
-    return enabled && !this.#isStopped && !this.#problem && this.#context.maySend();
+    const isReady = enabled && !this.#isStopped && !this.#isWaiting && !this.#problem;
+    return isReady && this.#context.maySend();
   }
 
   #pumpAfter(wait: number): void {

@@ -9,6 +9,9 @@ export interface Dropped {
   readonly bytes: number;
 }
 
+/** Given up, or not to be read by the owner of the subscription any more. */
+export type Aside = 'dead' | 'denied';
+
 /**
  * Makes the table fit to be read from. What the log brings again from `position` on is forgotten, so
  * that it comes once and in its place; what came from another server, whose ids begin otherwise,
@@ -71,12 +74,12 @@ export async function noteAttempts(
   client: pg.Client,
   deliveries: readonly Delivery[],
 ): Promise<void> {
-  if (deliveries.length > 0) await note(client, deliveries, false);
+  if (deliveries.length > 0) await note(client, deliveries, null);
 }
 
-/** Marks a delivery as given up; false where somebody has locked it. */
-export async function setDead(client: pg.Client, delivery: Delivery): Promise<boolean> {
-  if ((await note(client, [delivery], true)) === 1) return true;
+/** Marks a delivery as set aside; false where somebody has locked it. */
+export async function setAside(client: pg.Client, delivery: Delivery, as: Aside): Promise<boolean> {
+  if ((await note(client, [delivery], as)) === 1) return true;
   const { rows } = await client.query(
     'select from pgstream.webhook_deliveries where webhook_id = $1',
     [delivery.id],
@@ -88,7 +91,7 @@ export async function setDead(client: pg.Client, delivery: Delivery): Promise<bo
 async function note(
   client: pg.Client,
   deliveries: readonly Delivery[],
-  isDead: boolean,
+  state: Aside | null,
 ): Promise<number> {
   const rows = deliveries.map(({ id, attempts, activeMs, lastFailure }) => ({
     id,
@@ -100,8 +103,10 @@ async function note(
   }));
   const { rowCount } = await client.query(
     `update pgstream.webhook_deliveries d
-     set state = case when $3 then 'dead' else d.state end, attempts = a.attempts, active_for = a.active, last_attempt_at = a.at,
-         last_status = a.status, last_error = a.error
+     set state = coalesce($3, d.state), attempts = a.attempts, active_for = a.active,
+         last_attempt_at = coalesce(a.at, d.last_attempt_at),
+         last_status = case when a.at is null then d.last_status else a.status end,
+         last_error = coalesce(a.error, d.last_error)
      from jsonb_to_recordset($1::jsonb)
        as a(id text, attempts integer, active interval, status integer, error text, at timestamptz)
      where d.webhook_id = a.id
@@ -110,7 +115,7 @@ async function note(
          where l.webhook_id = any($2::text[])
          order by l.commit_lsn, l.ordinal
          for update skip locked)`,
-    [JSON.stringify(rows), deliveries.map(({ id }) => id), isDead],
+    [JSON.stringify(rows), deliveries.map(({ id }) => id), state],
   );
   return rowCount ?? 0;
 }

@@ -22,8 +22,9 @@ import {
   isCleared,
   noteAttempts,
   prepare,
-  setDead,
+  setAside,
   takeOut,
+  type Aside,
   type Dropped,
 } from './statements.js';
 
@@ -101,10 +102,10 @@ export class DeliveryStore {
     this.#write();
   }
 
-  /** Marks a stored delivery as given up; it stays until somebody replays or deletes it. */
-  async bury(delivery: Delivery): Promise<void> {
+  /** Marks a stored delivery as set aside: it is not among those that wait any more. */
+  async setAside(delivery: Delivery, as: Aside): Promise<void> {
     this.#attempts.delete(delivery);
-    await this.#untilUnlocked((client) => setDead(client, delivery));
+    await this.#untilUnlocked((client) => setAside(client, delivery, as));
     for (const left of this.#loads) left.add(delivery.id);
   }
 

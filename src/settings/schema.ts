@@ -2,7 +2,9 @@ import { z } from 'zod';
 import { PgstreamError } from '../errors.js';
 import { logLevels, type LogLevel } from '../log.js';
 import { resolveConnection, type Connection, type Environment } from './connection.js';
+import { parseKeys, type Key } from '../secrets/seal.js';
 import { parseDuration } from './duration.js';
+import { readKeyFile } from './key-file.js';
 import { parseNetworks, type Network } from './networks.js';
 import { parseServerAddress, type ServerAddress } from './server-address.js';
 import { parseSize } from './size.js';
@@ -39,6 +41,8 @@ export interface Settings {
   injectorStore: Connection | undefined;
   /** How often changes of schemas are looked for where no event trigger tells of them. */
   reconcileInterval: number;
+  /** Seal secrets at rest: the first one seals, all of them open. */
+  secretKeys: readonly Key[];
   logLevel: LogLevel;
 }
 
@@ -95,6 +99,8 @@ export const settingsSchema = (env: Environment) =>
       .optional(),
     PGSTREAM_INJECTOR_STORE_POSTGRES_URL: text((url) => resolveConnection(url, env)).optional(),
     PGSTREAM_SCHEMA_RECONCILE_INTERVAL: interval.default(10_000),
+    PGSTREAM_SECRET_KEY: text(parseKeys).default([]),
+    PGSTREAM_SECRET_KEY_FILE: text((path) => parseKeys(readKeyFile(path))).default([]),
     PGSTREAM_LOG_LEVEL: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`).default('info'),
   });
 
@@ -122,6 +128,7 @@ export const toSettings = (parsed: ParsedSettings): Settings => ({
   },
   injectorStore: parsed.PGSTREAM_INJECTOR_STORE_POSTGRES_URL,
   reconcileInterval: parsed.PGSTREAM_SCHEMA_RECONCILE_INTERVAL,
+  secretKeys: [...parsed.PGSTREAM_SECRET_KEY, ...parsed.PGSTREAM_SECRET_KEY_FILE],
   logLevel: parsed.PGSTREAM_LOG_LEVEL,
 });
 

@@ -28,6 +28,7 @@ export async function openSource(settings: Settings): Promise<Source> {
   const identity = await withClient(connection, async (client) => {
     const server = await inspectServer(client);
     checkServer(server);
+    await requireRunner(client, server.user);
     await requireSchema(client);
     const slotName = settings.slotName ?? defaultSlotName(server.database);
     checkSlot(await findSlot(client, slotName), slotName, server.database);
@@ -76,6 +77,21 @@ const isSame = async (other: Connection, source: Connection, identity: DatabaseI
   const { system, database } = await databaseIdentity(other);
   return system === identity.system && database === identity.database;
 };
+
+/** Refuses a role that would see, by the row-level security of ours, but a part of what there is. */
+async function requireRunner(client: pg.Client, user: string): Promise<void> {
+  const { rows } = await client.query<{ may: boolean | null }>(
+    `select case
+       when not has_schema_privilege(to_regnamespace('pgstream'), 'usage') then false
+       else has_function_privilege(to_regprocedure('pgstream._runner()'), 'execute')
+     end as may`,
+  );
+  // null where there is no schema, or none of this version: that is said elsewhere.
+  if (rows[0]!.may ?? true) return;
+  throw new PgstreamError('42501', `role "${user}" may not run pgstream`, {
+    hint: `As an administrator: select pgstream.grant_runner('${user}');`,
+  });
+}
 
 /**
  * A pool for the runner's queries. Its connections are kept, so that `onLost` tells at once when the

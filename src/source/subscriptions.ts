@@ -57,10 +57,9 @@ export async function disableSubscription(
   reason: string,
 ): Promise<void> {
   await transactions.run((client) =>
-    client.query(
-      `update pgstream.webhook_subscriptions set enabled = false, disabled_reason = $2
-       where id = $1 and enabled`,
-      [id, reason],
-    ),
+    client.query('select pgstream._disable_subscription(subscription => $1, reason => $2)', [
+      id,
+      reason,
+    ]),
   );
 }

@@ -14,7 +14,7 @@ export function nameMatcher(pattern: string): (name: string) => boolean {
   return (name) => regexp.test(name);
 }
 
-const isPattern = (name: string) => name === '' || /[*?]/.test(name);
+export const isPattern = (name: string) => name === '' || /[*?]/.test(name);
 
 /** Whether a subscription is to row changes of this kind. */
 const wantsRows = ({ eventTypes }: Subscription, action: Action): boolean =>
@@ -81,6 +81,17 @@ export class Registry {
   /** Whether any of them asks for metadata. */
   get injectsMetadata(): boolean {
     return [...this.#entries.values()].some(({ subscription }) => subscription.injectMetadata);
+  }
+
+  /** Whether the subscription is to the table. */
+  isTo(id: number, schema: string, table: string): boolean {
+    return this.#entries.get(id)?.matches(schema, table) ?? false;
+  }
+
+  /** Those who have a subscription to the table. */
+  ownersOf(schema: string, table: string): string[] {
+    const entries = [...this.#entries.values()].filter(({ matches }) => matches(schema, table));
+    return [...new Set(entries.map(({ subscription }) => subscription.owner))];
   }
 
   /** The subscriptions to an action on a table, in the order of their ids. */

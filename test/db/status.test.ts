@@ -68,6 +68,9 @@ describe('webhook_status', () => {
       last_error: null,
       last_error_at: null,
       next_attempt_at: null,
+      denied: '0',
+      owner: 'postgres',
+      header_names: [],
     });
   });
 
@@ -426,6 +429,8 @@ test('the views are for the owner and whom it grants them, without what is behin
     `grant select on pgstream.webhook_status, pgstream.replication_status to ${role}`,
   );
   await writeLease(sql, 'pgstream_gone');
+  expect(await read('webhook_status')).toEqual([]);
+  await sql`select pgstream.grant_operator(${role})`;
   expect(await read('webhook_status')).toMatchObject([{ id: String(id) }]);
   expect(await read('replication_status')).toMatchObject([{ slot_name: 'pgstream_gone' }]);
   for (const table of ['webhook_subscriptions', 'webhook_deliveries', 'runner_lease']) {

@@ -206,6 +206,7 @@ describe('what could never work is refused', () => {
 describe('what may surprise is said', () => {
   test.each([
     ['no_such_table', {}, 'NOTICE', 'there is no table public.no_such_table yet', 'its creation'],
+    ['no_such_*', {}, 'NOTICE', 'no table matches public.no_such_* yet', 'their creation'],
     ['leaf', {}, 'NOTICE', 'leaf is a partition', 'Subscribe to public.parted.'],
     [
       'keyless',
@@ -227,7 +228,7 @@ describe('what may surprise is said', () => {
   test.each([
     ['orders', {}],
     ['keyless', { event_types: ['I', 'T'] }],
-    ['no_such_*', {}],
+    ['o*', {}],
   ])('nothing of %s %j', async (table, more) => {
     await toTable(table, more);
     await subscribe({ schema_name: 'pgstream', table_name: 'schema_log' });

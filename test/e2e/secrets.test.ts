@@ -1,0 +1,149 @@
+import { randomBytes } from 'node:crypto';
+import { Webhook } from 'standardwebhooks';
+import { expect, onTestFailed, onTestFinished, test } from 'vitest';
+import { parseKeys, seal, type Binding } from '../../src/secrets/seal.js';
+import { createDatabase } from '../helpers/database.js';
+import { confirmed, patience, type Request } from '../helpers/items.js';
+import { eventually } from '../helpers/poll.js';
+import { startReceiver } from '../helpers/receiver.js';
+import { startRunner } from '../helpers/runner.js';
+
+const newKey = () => randomBytes(32).toString('base64');
+const newSecret = () => `whsec_${randomBytes(32).toString('base64')}`;
+
+async function startItems() {
+  const database = await createDatabase();
+  const receiver = await startReceiver();
+  onTestFinished(async () => {
+    await receiver.close();
+    await database.drop();
+  });
+  const { sql, url } = database;
+  await sql`create table item (id integer primary key)`;
+  const start = async (key: string) => {
+    const runner = startRunner(['run', '--init'], {
+      env: {
+        PGSTREAM_POSTGRES_LISTENER_URL: url,
+        PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_ADDRESS: '127.0.0.1:0',
+        ...(key && { PGSTREAM_SECRET_KEY: key }),
+      },
+    });
+    onTestFailed(() => console.error(runner.stderr.slice(-6_000)));
+    await runner.waitForLog(/"streaming"/);
+    return runner;
+  };
+  const subscribe = (secret: string, name = '') =>
+    sql`
+      insert into pgstream.webhook_subscriptions (url, table_name, name, secret)
+      values (${receiver.url}, 'item', ${name}, ${secret})`;
+  const stored = async () => {
+    const rows = await sql<{ secret: string }[]>`select secret from pgstream.subscription_secrets`;
+    return rows.map(({ secret }) => secret);
+  };
+  const state = async () => {
+    const [row] = await sql<{ state: string; last_error: string }[]>`
+      select state, last_error from pgstream.webhook_status`;
+    return row!;
+  };
+  /** Of the item; after a crash there may be several alike. */
+  const eventOf = async (id: number) => {
+    const isIts = ({ body }: Request) => body.includes(`"value":${id}}`);
+    return (await receiver.waitUntil((all) => all.some(isIts), patience)).find(isIts)!;
+  };
+  return { sql, receiver, eventOf, start, subscribe, stored, state };
+}
+
+const isSigned = ({ body, headers }: Request, secret: string) => {
+  new Webhook(secret).verify(body, headers as Record<string, string>);
+  return true;
+};
+
+test('a secret is sealed by the runner, and signs on, also with a new key and a new secret', async () => {
+  const { sql, eventOf, start, subscribe, stored } = await startItems();
+  const [oldKey, key, secret, next] = [newKey(), newKey(), newSecret(), newSecret()];
+  await subscribe(secret);
+  await sql`insert into item values (0)`;
+  const runner = await start(oldKey);
+  await sql`insert into item values (1)`;
+  const first = await eventOf(1);
+  expect(isSigned(first, secret)).toBe(true);
+  await eventually(async () => {
+    expect(await stored()).toEqual([expect.stringMatching(/^sealed:v1:/)]);
+  }, patience);
+  const before = await stored();
+  await runner.kill();
+
+  const other = await start(`${key} ${oldKey}`);
+  await eventually(async () => expect(await stored()).not.toEqual(before), patience);
+  await sql`insert into item values (2)`;
+  expect(isSigned(await eventOf(2), secret)).toBe(true);
+  await sql`update pgstream.webhook_subscriptions set secret = ${`${next} ${secret}`}`;
+  await sql`insert into item values (3)`;
+  const third = await eventOf(3);
+  expect([isSigned(third, next), isSigned(third, secret)]).toEqual([true, true]);
+  await other.kill('SIGTERM');
+
+  await start(key);
+  await sql`insert into item values (4)`;
+  expect(isSigned(await eventOf(4), next)).toBe(true);
+});
+
+test.each([
+  ['no key', ''],
+  ['another key', newKey()],
+])('with %s nothing is sent unsigned, and events are kept', async (_, other) => {
+  const { sql, receiver, start, subscribe, stored, state } = await startItems();
+  const [key, secret] = [newKey(), newSecret()];
+  await subscribe(secret);
+  const runner = await start(key);
+  await sql`insert into item values (1)`;
+  await receiver.waitFor(1, patience);
+  await eventually(async () => expect((await stored())[0]).toMatch(/^sealed/), patience);
+  await runner.kill();
+
+  const blind = await start(other);
+  await sql`insert into item values (2)`;
+  await confirmed(sql);
+  await eventually(async () => {
+    expect(await state()).toMatchObject({
+      state: 'invalid',
+      last_error: expect.stringContaining('which the runner does not hold'),
+    });
+  }, patience);
+  expect(receiver.requests).toHaveLength(1);
+  await blind.kill('SIGTERM');
+
+  await start(key);
+  expect(isSigned((await receiver.waitFor(2, patience))[1]!, secret)).toBe(true);
+});
+
+test('a secret that was sealed beforehand signs, for its subscription and no other', async () => {
+  const { sql, receiver, start, subscribe, stored, state } = await startItems();
+  const [key, secret] = [newKey(), newSecret()];
+  const [first] = parseKeys(key);
+  const binding: Binding = {
+    owner: 'postgres',
+    url: receiver.url,
+    schema: '',
+    table: 'item',
+    name: 'mine',
+  };
+  const sealed = seal(first!, binding, secret, randomBytes(12));
+  await start(key);
+  await subscribe(sealed, 'mine');
+  await sql`insert into item values (1)`;
+  expect(isSigned((await receiver.waitFor(1, patience))[0]!, secret)).toBe(true);
+  await eventually(async () => expect(await stored()).not.toContain(sealed), patience);
+
+  await sql`delete from pgstream.webhook_subscriptions`;
+  await subscribe(sealed, 'stolen');
+  await sql`insert into item values (2)`;
+  await confirmed(sql);
+  await eventually(async () => {
+    expect(await state()).toMatchObject({
+      state: 'invalid',
+      last_error: expect.stringContaining('sealed for another subscription'),
+    });
+  }, patience);
+  expect(receiver.requests).toHaveLength(1);
+});
