@@ -27,9 +27,11 @@ test('an endpoint that is away holds up neither the slot nor another endpoint, a
   expect(arrivals(receiver)).toEqual([]);
   await confirmed(sql);
   expect(await stored(sql)).toBe(300);
-  const [status] = await sql`
-    select state, pending::integer from pgstream.webhook_status where url = ${receiver.url}`;
-  expect(status).toEqual({ state: 'spilling', pending: 300 });
+  await eventually(async () => {
+    const [status] = await sql`
+      select state, pending::integer from pgstream.webhook_status where url = ${receiver.url}`;
+    expect(status).toEqual({ state: 'spilling', pending: 300 });
+  }, patience);
 
   receiver.reply({});
   await sql`update item set version = 7`;
