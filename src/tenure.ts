@@ -35,6 +35,7 @@ import type { Measured } from './server/metrics.js';
 import type { Settings } from './settings/settings.js';
 import { describeTable } from './source/catalog.js';
 import { oneAtATime } from './source/one-at-a-time.js';
+import { oncePerMoment } from './source/once-per-moment.js';
 import { persist } from './source/persist.js';
 import { reconcileSchemas, whenFree } from './source/reconcile.js';
 import { Readmission } from './source/readmission.js';
@@ -68,6 +69,8 @@ const refreshMs = 2_000;
 const rightsMs = 2_000;
 /** How often the state of subscriptions is written. */
 const statusMs = 1_000;
+/** Anybody may notify: deliveries of a subscription are tried again at once so often at most. */
+const replayMs = 1_000;
 /** How often the slot is looked at. */
 const troubleMs = 2_000;
 /** How long a transaction of ours may take before its connection counts as lost. */
@@ -401,7 +404,7 @@ export class Tenure {
 
     const replays = await sql.listen(
       'pgstream_replay',
-      (id) => dispatcher.replay(Number(id)),
+      oncePerMoment((id) => dispatcher.replay(Number(id)), replayMs, this.#stop),
       () => dispatcher.rescan(),
     );
     this.#ended.signal.addEventListener('abort', () => {
