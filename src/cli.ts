@@ -7,6 +7,7 @@ import { addMigrate } from './commands/migrate.js';
 import { explain } from './commands/output.js';
 import { addRun } from './commands/run.js';
 import { addSchema } from './commands/schema.js';
+import { addSeal } from './commands/seal.js';
 import { exitCode, PgstreamError } from './errors.js';
 import { version } from './version.js';
 
@@ -22,6 +23,7 @@ addTearDown(program);
 addMigrate(program);
 addCheck(program);
 addSchema(program);
+addSeal(program);
 addDemo(program);
 
 try {

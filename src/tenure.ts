@@ -36,6 +36,7 @@ import type { Measured } from './server/metrics.js';
 import type { Settings } from './settings/settings.js';
 import { describeTable } from './source/catalog.js';
 import { oneAtATime } from './source/one-at-a-time.js';
+import { oncePerMoment } from './source/once-per-moment.js';
 import { markPassed } from './source/passed.js';
 import { persist } from './source/persist.js';
 import { reconcileMs, Reconciler, whenFree } from './source/reconcile.js';
@@ -72,6 +73,8 @@ const refreshMs = 2_000;
 const rightsMs = 2_000;
 /** How often the state of subscriptions is written. */
 const statusMs = 1_000;
+/** Anybody may notify: deliveries of a subscription are tried again at once so often at most. */
+const replayMs = 1_000;
 /** How often the slot is looked at. */
 const troubleMs = 2_000;
 /** How long a transaction of ours may take before its connection counts as lost. */
@@ -435,7 +438,7 @@ export class Tenure {
 
     const replays = await sql.listen(
       'pgstream_replay',
-      (id) => dispatcher.replay(Number(id)),
+      oncePerMoment((id) => dispatcher.replay(Number(id)), replayMs, this.#stop),
       () => dispatcher.rescan(),
     );
     this.#ended.signal.addEventListener('abort', () => {

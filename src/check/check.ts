@@ -10,6 +10,7 @@ import { databaseError } from '../settings/database-error.js';
 import { defaultSlotName } from '../settings/slot-name.js';
 import { findingOf, type Finding } from './finding.js';
 import { serverFindings } from './server.js';
+import { rightFindings } from './rights.js';
 import { tableFindings } from './tables.js';
 
 export interface CheckOptions {
@@ -40,6 +41,7 @@ export function check({ connection, slotName }: CheckOptions): Promise<Finding[]
       findings.push(...(await slotFindings(ask, name)));
       findings.push(...(await runnerFindings(ask, name)));
       findings.push(...(await tableFindings(ask)));
+      findings.push(...(await rightFindings(ask)));
     }
     return bySeverity(findings);
   });

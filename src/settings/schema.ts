@@ -4,7 +4,7 @@ import { logLevels, type LogLevel } from '../log.js';
 import { resolveConnection, type Connection, type Environment } from './connection.js';
 import { parseKeys, type Key } from '../secrets/seal.js';
 import { parseDuration } from './duration.js';
-import { readKeyFile } from './key-file.js';
+import { readKeyFile } from './secret-keys.js';
 import { parseNetworks, type Network } from './networks.js';
 import { parseServerAddress, type ServerAddress } from './server-address.js';
 import { parseSize } from './size.js';

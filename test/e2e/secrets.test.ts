@@ -1,7 +1,8 @@
+import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import path from 'node:path';
 import { Webhook } from 'standardwebhooks';
 import { expect, onTestFailed, onTestFinished, test } from 'vitest';
-import { parseKeys, seal, type Binding } from '../../src/secrets/seal.js';
 import { createDatabase } from '../helpers/database.js';
 import { confirmed, patience, type Request } from '../helpers/items.js';
 import { eventually } from '../helpers/poll.js';
@@ -51,6 +52,19 @@ async function startItems() {
     return (await receiver.waitUntil((all) => all.some(isIts), patience)).find(isIts)!;
   };
   return { sql, receiver, eventOf, start, subscribe, stored, state };
+}
+
+/** Runs `pgstream seal` with a secret on its stdin. */
+function sealSecret(key: string, secret: string, flags: string[]): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = execFile(
+      process.execPath,
+      [path.resolve(import.meta.dirname, '../../dist/cli.js'), 'seal', ...flags],
+      { env: { PATH: process.env['PATH'], PGSTREAM_SECRET_KEY: key } },
+      (error, stdout) => (error ? reject(error) : resolve(stdout.trim())),
+    );
+    child.stdin!.end(`${secret}\n`);
+  });
 }
 
 const isSigned = ({ body, headers }: Request, secret: string) => {
@@ -120,15 +134,9 @@ test.each([
 test('a secret that was sealed beforehand signs, for its subscription and no other', async () => {
   const { sql, receiver, start, subscribe, stored, state } = await startItems();
   const [key, secret] = [newKey(), newSecret()];
-  const [first] = parseKeys(key);
-  const binding: Binding = {
-    owner: 'postgres',
-    url: receiver.url,
-    schema: '',
-    table: 'item',
-    name: 'mine',
-  };
-  const sealed = seal(first!, binding, secret, randomBytes(12));
+  const sealed = await sealSecret(key, secret, [
+    ...['--owner', 'postgres', '--url', receiver.url, '--table', 'item', '--name', 'mine'],
+  ]);
   await start(key);
   await subscribe(sealed, 'mine');
   await sql`insert into item values (1)`;
@@ -146,4 +154,20 @@ test('a secret that was sealed beforehand signs, for its subscription and no oth
     });
   }, patience);
   expect(receiver.requests).toHaveLength(1);
+});
+
+test('pgstream seal refuses what is no secret, and to work without a key', async () => {
+  const flags = ['--owner', 'a', '--url', 'http://a/'];
+  await expect(sealSecret(newKey(), 'guess me', flags)).rejects.toMatchObject({
+    code: 1,
+    message: expect.stringContaining('not one of Standard Webhooks'),
+  });
+  await expect(sealSecret('', newSecret(), flags)).rejects.toMatchObject({
+    code: 2,
+    message: expect.stringContaining('PGSTREAM_SECRET_KEY'),
+  });
+  await expect(sealSecret('short', newSecret(), flags)).rejects.toMatchObject({
+    code: 2,
+    message: expect.stringContaining('openssl rand'),
+  });
 });

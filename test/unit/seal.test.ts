@@ -6,8 +6,8 @@ import { keyIdOf, parseKeys, seal, unseal, type Binding } from '../../src/secret
 const newKey = () => randomBytes(32).toString('base64');
 const [first, second] = parseKeys(`${newKey()}, ${newKey()}`) as [never, never];
 const row: Binding = { subscription: 1, id: '7' };
-const given: Binding = { owner: 'alice', url: 'https://a/', schema: 's', table: 't', name: '' };
-const sealed = (binding = row, key = first, secret = 'whsec_a') =>
+const given = { owner: 'alice', url: 'https://a/', schema: 's', table: 't', name: '' };
+const sealed = (binding: Binding = row, key = first, secret = 'whsec_a') =>
   seal(key, binding, secret, randomBytes(12));
 
 describe('keys', () => {
