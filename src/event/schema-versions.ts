@@ -16,8 +16,7 @@ export interface LoggedTable extends TableIds {
   readonly name: string;
   /** The names of the primary key's columns; empty when there is none. */
   readonly primaryKey: readonly string[];
-  /** The names of the columns' types by column name, as `format_type` prints them for a reader of
-   * `public`. */
+  /** The columns' types by column name, as `format_type` prints them with `public` in the path. */
   readonly types: ReadonlyMap<string, string>;
   /** The names of the columns that rows in the log have. */
   readonly sent: ReadonlySet<string>;

@@ -40,27 +40,23 @@ export interface ReconcilerOptions {
 
 /** Calls `pgstream.reconcile()` when asked to and every now and then, until it is closed. */
 export class Reconciler {
+  /** There may be something to find. */
+  readonly now: () => void;
   readonly #timer: NodeJS.Timeout;
-  readonly #reconcile: () => void;
+  /** When that last succeeded, in milliseconds since the epoch. */
   #comparedAt = 0;
 
   constructor({ sql, everyMs, keepTrying, failed }: ReconcilerOptions) {
-    this.#reconcile = oneAtATime(
-      () => keepTrying(async () => void (await sql`select from pgstream.reconcile()`)),
-      failed,
-    );
+    this.now = oneAtATime(async () => {
+      await keepTrying(async () => void (await sql`select from pgstream.reconcile()`));
+      this.#comparedAt = Date.now();
+    }, failed);
     // Where the question fails, it is asked again.
     const poll = oneAtATime(
       () => this.#poll(sql, everyMs),
       () => undefined,
     );
     this.#timer = setInterval(poll, everyMs);
-  }
-
-  /** There may be something to find. */
-  now(): void {
-    this.#comparedAt = Date.now();
-    this.#reconcile();
   }
 
   close(): void {

@@ -5,8 +5,10 @@
 import { expect, onTestFailed, onTestFinished, test } from 'vitest';
 import { createDatabase } from '../helpers/database.js';
 import { accepted, confirmed, idOf, patience, type Request } from '../helpers/items.js';
+import { eventually } from '../helpers/poll.js';
 import { startReceiver } from '../helpers/receiver.js';
 import { startRunner } from '../helpers/runner.js';
+import { expectLogInStep } from '../helpers/schema-log.js';
 
 interface Event {
   schema: string;
@@ -163,6 +165,35 @@ test.each([
     const [before, now] = [byId(first), byId(again)];
     for (const [id, body] of before) expect(now.get(id)).toBe(body);
   }
+});
+
+test('what was not logged holds from the version on that covers it, also when it is read again', async () => {
+  const world = await setUp({ injectsAll: true });
+  const { sql, receiver, start, subscribe, got } = world;
+  const runner = await start();
+  receiver.reply(({ path }) => (path === '/hangs' ? { fault: 'hang' } : {}));
+  await subscribe('all');
+  await subscribe('hangs', { timeout: '1 hour' });
+  await sql.begin(async (transaction) => {
+    await transaction.unsafe(`set local pgstream.skip_log = on;
+      alter table orders rename price to cost; alter type mood rename to feeling`);
+    await transaction`insert into orders (id) values (1)`;
+  });
+  const [event] = (await got(1)).filter((each) => rowOf(each) === 1).map(eventOf);
+  expect(tellColumns(event!)).toEqual(expect.arrayContaining(['mood mood', 'cost cents']));
+  expect(event!.columns.find(({ name }) => name === 'cost')).toMatchObject({ id: '' });
+
+  await eventually(() => expectLogInStep(sql), patience);
+  await sql`insert into orders (id) values (2)`;
+  const first = await got(2);
+  const later = first.filter((each) => rowOf(each) === 2).map(eventOf)[0]!;
+  expect(tellColumns(later)).toEqual(expect.arrayContaining(['mood feeling', 'cost cents']));
+  await expectIdsOfVersion(world, later);
+
+  await runner.kill();
+  await start();
+  const again = byId(await got(2, first.length));
+  for (const [id, body] of byId(first)) expect(again.get(id)).toBe(body);
 });
 
 test('a version is acked when a runner has passed it that fills in metadata, and not before', async () => {
