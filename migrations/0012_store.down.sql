@@ -1,1 +1,3 @@
-alter table pgstream.webhook_subscriptions drop column store_id;
+alter table pgstream.webhook_subscriptions
+  drop column store_id,
+  drop column store_secret;

@@ -159,6 +159,8 @@ comment on column pgstream.webhook_subscriptions.owner is
   'The role that made the subscription, and whose privileges decide what it is sent.';
 comment on column pgstream.webhook_subscriptions.store_id is
   'Its id in the store, if it is a copy of one that is kept in another database; null if not.';
+comment on column pgstream.webhook_subscriptions.store_secret is
+  'What stands for its secret in the store.';
 comment on column pgstream.webhook_subscriptions.created_at is
   'When the transaction that subscribed began.';
 

@@ -97,8 +97,48 @@ end
 $$;
 
 comment on function pgstream.grant_emitter is
-  'Lets a role emit business events, of any type, and nothing else. Take it back with '
-  'revoke execute on function pgstream.emit from ...';
+  'Lets a role emit business events, of any type, and nothing else.';
+
+create or replace function pgstream.grant_listener(role regrole) returns void
+  language plpgsql volatile parallel unsafe
+  set search_path = pg_catalog, pg_temp
+as $$
+begin
+  execute format('grant usage on schema pgstream to %s', role);
+  execute format('grant select on pgstream.emitted_events to %s', role);
+  execute format('grant execute on function pgstream._listener to %s', role);
+end
+$$;
+
+comment on function pgstream.grant_listener is
+  'Lets subscriptions of a role have business events, of any type.';
+
+create or replace function pgstream._listener() returns void
+  language sql immutable parallel safe
+  return null;
+
+comment on function pgstream._listener is
+  'Does nothing: whoever may execute it was made a listener by pgstream.grant_listener().';
+
+create or replace function pgstream._check_listener(owner name, event_types text[]) returns void
+  language plpgsql stable parallel safe
+  set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not event_types <@ '{I,U,D,T,*}' and exists (
+    select
+    from pgstream._restrictions(owner, array['pgstream.emitted_events'::regclass::oid])
+  ) then
+    raise exception 'role "%" may not have business events', owner
+      using errcode = 'insufficient_privilege',
+            hint = format('As an administrator: select pgstream.grant_listener(%L);',
+                          quote_ident(owner));
+  end if;
+end
+$$;
+
+comment on function pgstream._check_listener is
+  'Refuses (42501) a subscription to business events that its owner would get none of.';
 
 comment on table pgstream.emitted_events is
   'What pgstream.emit() writes for the log and takes away at once; always empty.';

@@ -13,6 +13,8 @@ begin
       when 'runner' then pgstream.grant_runner(r.oid)
       when 'operator' then pgstream.grant_operator(r.oid)
       when 'subscriber' then pgstream.grant_subscriber(r.oid)
+      when 'emitter' then pgstream.grant_emitter(r.oid)
+      when 'listener' then pgstream.grant_listener(r.oid)
     end
   from pg_roles r
   cross join lateral unnest(pgstream._kinds_of(r.oid::regrole)) k(kind)

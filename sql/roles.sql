@@ -68,7 +68,7 @@ create or replace function pgstream._grant_subscribing(role regrole) returns voi
   set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_closed constant text[] := '{id,owner,disabled_reason,created_at}';
+  v_closed constant text[] := '{id,owner,disabled_reason,created_at,store_id,store_secret}';
 begin
   perform pgstream._grant_columns(
     'pgstream.webhook_subscriptions', 'insert', null, v_closed, role);
@@ -130,11 +130,14 @@ begin
   execute format('grant select, delete on pgstream.subscription_changes to %s', role);
   execute format('grant update (commit_lsn) on pgstream.subscription_changes to %s', role);
   execute format('grant update (acked) on pgstream.schema_log to %s', role);
+  execute format('grant select, insert, update, delete on pgstream.schema_positions to %s', role);
   execute format('grant select, insert, update on pgstream.runner_lease to %s', role);
   execute format('grant select on pgstream.subscription_secrets to %s', role);
   execute format('grant update (secret) on pgstream.subscription_secrets to %s', role);
   perform pgstream._grant_functions(
-    '{reconcile,schema_at,_restrictions,_disable_subscription,_runner}', role);
+    '{reconcile,schema_at,_restrictions,_disable_subscription,_runner,copy_subscriptions,'
+    'stored_subscriptions,note_copied,note_states}', role);
+  execute format('grant select on pgstream.copied_status to %s', role);
 
   select r.rolcanlogin and (r.rolreplication or r.rolsuper) as suffices into v_role
   from pg_roles r
@@ -168,6 +171,8 @@ begin
       when 'runner' then perform pgstream.grant_runner(role);
       when 'operator' then perform pgstream.grant_operator(role);
       when 'subscriber' then perform pgstream.grant_subscriber(role);
+      when 'emitter' then perform pgstream.grant_emitter(role);
+      when 'listener' then perform pgstream.grant_listener(role);
     end case;
   end loop;
 end
@@ -180,8 +185,8 @@ create or replace function pgstream._kinds_of(role regrole) returns text[]
   language sql stable parallel safe
 begin atomic
   select array_agg(k.kind order by k.kind)
-  from (values ('subscriber', '_subscriber'), ('operator', '_operator'), ('runner', '_runner'))
-    k(kind, marker)
+  from (values ('subscriber', '_subscriber'), ('operator', '_operator'), ('runner', '_runner'),
+               ('emitter', 'emit'), ('listener', '_listener')) k(kind, marker)
   join pg_proc p on p.proname = k.marker and p.pronamespace = 'pgstream'::regnamespace
   cross join lateral aclexplode(p.proacl) a
   where a.grantee = role
@@ -192,7 +197,8 @@ begin atomic
         and b.grantee = role));
 end;
 
-comment on function pgstream._kinds_of is 'What a role was made: subscriber, operator, runner.';
+comment on function pgstream._kinds_of is
+  'What a role was made: subscriber, operator, runner, emitter, listener.';
 
 create or replace function pgstream.revoke_subscriber(role regrole) returns void
   language sql volatile parallel unsafe
@@ -215,3 +221,16 @@ create or replace function pgstream.revoke_runner(role regrole) returns void
 
 comment on function pgstream.revoke_runner is
   'Takes back what pgstream.grant_runner() gave; the attributes LOGIN and REPLICATION stay.';
+
+create or replace function pgstream.revoke_emitter(role regrole) returns void
+  language sql volatile parallel unsafe
+  return pgstream._revoke('emitter', role);
+
+comment on function pgstream.revoke_emitter is 'Takes back what pgstream.grant_emitter() gave.';
+
+create or replace function pgstream.revoke_listener(role regrole) returns void
+  language sql volatile parallel unsafe
+  return pgstream._revoke('listener', role);
+
+comment on function pgstream.revoke_listener is
+  'Takes back what pgstream.grant_listener() gave: within seconds no more business events are sent.';

@@ -9,19 +9,23 @@ create or replace function pgstream._copy_subscription(
   set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_copy pgstream.webhook_subscriptions;
   v_columns text;
   v_hint text;
 begin
+  select s.* into v_copy
+  from pgstream.webhook_subscriptions s
+  where s.store_id = (subscription ->> 'store_id')::bigint;
+  if v_copy.store_secret = subscription ->> 'store_secret' then
+    subscription := subscription - 'secret';
+  end if;
+
   select string_agg(quote_ident(a.attname), ', ' order by a.attnum) into v_columns
   from pg_attribute a
   where a.attrelid = 'pgstream.webhook_subscriptions'::regclass and a.attnum > 0
     and not a.attisdropped and a.attname <> 'id' and subscription ? a.attname;
 
-  if exists (
-    select
-    from pgstream.webhook_subscriptions s
-    where s.store_id = (subscription ->> 'store_id')::bigint
-  ) then
+  if v_copy.id is not null then
     execute format(
       'update pgstream.webhook_subscriptions s
        set (%1$s) = (select %1$s from jsonb_populate_record(s, $1))
@@ -47,7 +51,8 @@ comment on function pgstream._copy_subscription is
 
 create or replace function pgstream.copy_subscriptions(subscriptions jsonb)
   returns table (store_id bigint, code text, problem text)
-  language plpgsql volatile parallel unsafe
+  language plpgsql volatile parallel unsafe security definer
+  -- definer: the copies belong to the owners of the originals
   set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -90,12 +95,19 @@ comment on column pgstream.copied_status.next_attempt_at is
 create or replace function pgstream.stored_subscriptions(
   out subscriptions jsonb, out last_change bigint
 )
-  language sql stable parallel safe
+  language sql stable parallel safe security definer
+  -- definer: a runner reads the subscriptions of all owners, with their secrets
+  set search_path = pg_catalog, pg_temp
 begin atomic
-  select (select coalesce(jsonb_agg(to_jsonb(s) - 'id' || jsonb_build_object('store_id', s.id)
-                                    order by s.id), '[]')
-          from pgstream.webhook_subscriptions s),
-         (select coalesce(max(c.id), 0) from pgstream.subscription_changes c);
+  select (
+      select coalesce(jsonb_agg(
+               to_jsonb(s) - '{id,store_id}'::text[] || jsonb_build_object(
+                 'store_id', s.id, 'store_secret', s.secret,
+                 'secret', (select k.secret from pgstream.subscription_secrets k
+                            where format('kept:%s', k.id) = s.secret))
+               order by s.id), '[]')
+      from pgstream.webhook_subscriptions s),
+    (select coalesce(max(c.id), 0) from pgstream.subscription_changes c);
 end;
 
 comment on function pgstream.stored_subscriptions is
@@ -103,7 +115,9 @@ comment on function pgstream.stored_subscriptions is
   'the id of the last change that is in them.';
 
 create or replace function pgstream.note_copied(last_change bigint) returns void
-  language sql volatile parallel unsafe
+  language sql volatile parallel unsafe security definer
+  -- definer: these are no changes of a subscriber
+  set search_path = pg_catalog, pg_temp
 begin atomic
   update pgstream.subscription_changes c
   set commit_lsn = '0/0'
@@ -117,7 +131,9 @@ comment on function pgstream.note_copied is
   'The subscriptions have been copied to the source as they stood after this change.';
 
 create or replace function pgstream.note_states(states jsonb) returns void
-  language sql volatile parallel unsafe
+  language sql volatile parallel unsafe security definer
+  -- definer: the state of the subscriptions of all owners
+  set search_path = pg_catalog, pg_temp
 begin atomic
   insert into pgstream.subscription_state as t
     (subscription, state, delivered, dropped, in_memory, last_success_at, last_error,

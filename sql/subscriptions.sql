@@ -216,6 +216,10 @@ begin
     is distinct from (old.owner, old.schema_name, old.table_name) then
     perform pgstream._check_rights(new.owner, new.schema_name, new.table_name);
   end if;
+  if tg_op = 'INSERT'
+    or (new.owner, new.event_types) is distinct from (old.owner, old.event_types) then
+    perform pgstream._check_listener(new.owner, new.event_types);
+  end if;
   if new.enabled then
     new.disabled_reason := null;
   end if;
