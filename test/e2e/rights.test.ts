@@ -239,3 +239,43 @@ test('the events of an owner that is gone are kept for the one who follows', asy
   await sql`update pgstream.webhook_subscriptions set owner = ${roles.bob.name}`;
   await arrived(receiver, 'I id=2 owner=ann number=2');
 });
+
+test('business events are for listeners alone, and for as long as they are', async () => {
+  const { sql, roles, receiver } = await start();
+  const { alice, bob } = roles;
+  const subscribe = (as: postgres.Sql, path: string, type: string) => as`
+    insert into pgstream.webhook_subscriptions (url, event_types)
+    values (${receiver.url + path}, ${type})`;
+  await expect(subscribe(alice.sql, '/alice', '{order.*}')).rejects.toMatchObject({
+    code: '42501',
+    hint: expect.stringContaining('pgstream.grant_listener('),
+  });
+  await sql`select pgstream.grant_listener(${alice.name}::regrole)`;
+  await subscribe(alice.sql, '/alice', '{order.*}');
+  await subscribe(bob.sql, '/bob', '{*}');
+  await expect(alice.sql`select pgstream.emit('order.paid', '{}')`).rejects.toMatchObject({
+    code: '42501',
+  });
+  await sql`select pgstream.emit('order.paid', '{"n": 1}')`;
+  await receiver.waitFor(1, patience);
+  await sql`select pgstream.grant_emitter(${bob.name}::regrole)`;
+  await bob.sql`select pgstream.emit('order.paid', '{"n": 2}')`;
+  await receiver.waitFor(2, patience);
+
+  await sql`select pgstream.revoke_listener(${alice.name}::regrole)`;
+  // What is revoked acts within seconds.
+  await sql`select pg_sleep(3)`;
+  await sql`select pgstream.emit('order.paid', '{"n": 3}')`;
+  await sql`grant select on card to ${sql(bob.name)}`;
+  await bob.sql`
+    insert into pgstream.webhook_subscriptions (url, schema_name, table_name)
+    values (${receiver.url + '/card'}, 'public', 'card')`;
+  await sql`insert into card values (1, 'ann', '4242')`;
+  await receiver.waitUntil((all) => all.some(({ path }) => path === '/card'), patience);
+  await confirmed(sql);
+  const heard = receiver.requests.filter(({ body }) => body.includes('order.paid'));
+  expect(heard.map(({ path }) => path)).toEqual(['/alice', '/alice']);
+  await expect(bob.sql`select * from pgstream.emitted_events`).rejects.toMatchObject({
+    code: '42501',
+  });
+});

@@ -1,5 +1,7 @@
 /** Subscriptions that are kept in another database than the one whose changes are sent. */
+import { randomBytes } from 'node:crypto';
 import postgres from 'postgres';
+import { Webhook } from 'standardwebhooks';
 import { expect, onTestFailed, onTestFinished, test } from 'vitest';
 import { startPostgres } from '../../src/embedded/start.js';
 import { createDatabase } from '../helpers/database.js';
@@ -152,4 +154,32 @@ test('a subscription that the source has of its own stands, and the store says w
   }, patience);
   await source`delete from pgstream.webhook_subscriptions where store_id is null`;
   await inForce(same);
+});
+
+test('a secret that is given in the store signs, is not copied again and again, and can be changed', async () => {
+  const { source, store, receiver, start, subscribe, inForce } = await startStore('300ms');
+  await start();
+  const secrets = [0, 1].map(() => `whsec_${randomBytes(32).toString('base64')}`);
+  const id = await subscribe({ secret: secrets[0]! });
+  await inForce(id);
+  const changes = async () => {
+    const [row] = await source`select last_value from pgstream.subscription_changes_id_seq`;
+    return row!['last_value'] as string;
+  };
+  const before = await changes();
+  await source`insert into item values (1)`;
+  await receiver.waitFor(1, patience);
+  await source`select pg_sleep(1)`;
+  expect(await changes()).toBe(before);
+  await store`update pgstream.webhook_subscriptions set secret = ${secrets[1]!}`;
+  await eventually(async () => expect(await changes()).not.toBe(before), patience);
+  await inForce(id);
+  await source`insert into item values (2)`;
+  const requests = await receiver.waitFor(2, patience);
+  requests.forEach(({ body, headers }, i) => {
+    new Webhook(secrets[i]!).verify(body, headers as Record<string, string>);
+  });
+  const [row] = await source`
+    select to_jsonb(s)::text as text from pgstream.webhook_subscriptions s`;
+  expect(row!['text']).not.toContain('whsec_');
 });
