@@ -62,7 +62,9 @@ const arrivals = ({ requests }: Receiver) =>
       const { Data } = JSON.parse(body) as {
         Data: { action: string; columns: Columns; identity: Columns };
       };
-      const values = (Data.columns ?? Data.identity ?? []).map((c) => `${c.name}=${c.value}`);
+      const values = (Data.columns ?? Data.identity ?? []).map(
+        (c) => `${c.name}=${String(c.value)}`,
+      );
       return [Data.action, ...values].join(' ');
     });
 
