@@ -334,16 +334,20 @@ export class Pipeline {
     const event = summaryOf(table, action, timestamp);
     const tables = changedTables.length === 0 ? table.lane : [table.relation.oid, ...changedTables];
     const isBarrier = action === 'T' || changedTables.length > 0;
-    const bodies = new Map<EventTable, Slice>();
+    const encode = (prepared: EventTable, { places }: View) => {
+      const shown = places ? restrictChange(change, places) : change;
+      return encodeEvent(this.#writer, prepared, shown, timestamp, lsn);
+    };
+    let last: { prepared: EventTable; body: Slice } | undefined;
+    let others: Map<EventTable, Slice> | undefined;
     for (const { subscription, view } of recipients) {
       const isInjected = injectMetadata || subscription.injectMetadata;
       const prepared = isInjected ? this.#injected(view) : view.plain;
-      let body = bodies.get(prepared);
-      if (!body) {
-        const shown = view.places ? restrictChange(change, view.places) : change;
-        body = encodeEvent(this.#writer, prepared, shown, timestamp, lsn);
-        bodies.set(prepared, body);
+      if (last?.prepared !== prepared) {
+        if (last) (others ??= new Map()).set(last.prepared, last.body);
+        last = { prepared, body: others?.get(prepared) ?? encode(prepared, view) };
       }
+      const { body } = last;
       transaction.hold();
       const delivery = new Delivery({
         id,
