@@ -47,3 +47,9 @@ set definition = c.definition || jsonb_build_object('secret', (
   select format('kept:%s', k.id) from pgstream.subscription_secrets k
   where k.subscription = c.subscription))
 where c.definition ->> 'secret' is not null;
+
+-- Definitions of the time before subscriptions had an owner.
+update pgstream.subscription_changes c
+set definition = c.definition || jsonb_build_object('owner', s.owner)
+from pgstream.webhook_subscriptions s
+where s.id = c.subscription and not c.definition ? 'owner';

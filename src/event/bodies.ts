@@ -38,7 +38,9 @@ export class TableEncoders {
 
 export class Bodies {
   readonly #writer: JsonWriter;
-  readonly #made = new Map<Encoder, Slice>();
+  /** Most events are written once: no map is needed then. */
+  #last: { readonly encoder: Encoder; readonly body: Slice } | undefined;
+  readonly #others = new Map<Encoder, Slice>();
 
   constructor(writer: JsonWriter) {
     this.#writer = writer;
@@ -46,17 +48,17 @@ export class Bodies {
 
   /** The next event comes. */
   forget(): void {
-    this.#made.clear();
+    this.#last = undefined;
+    if (this.#others.size > 0) this.#others.clear();
   }
 
   /** The body of the event; `id` matters only where the body tells it. */
   of(encoder: Encoder, change: Change, commit: Commit, lsn: string, id: string): Slice {
     if (encoder.tellsId) return encoder.encode(this.#writer, change, commit, lsn, id);
-    let body = this.#made.get(encoder);
-    if (!body) {
-      body = encoder.encode(this.#writer, change, commit, lsn, '');
-      this.#made.set(encoder, body);
-    }
+    if (this.#last?.encoder === encoder) return this.#last.body;
+    if (this.#last) this.#others.set(this.#last.encoder, this.#last.body);
+    const body = this.#others.get(encoder) ?? encoder.encode(this.#writer, change, commit, lsn, '');
+    this.#last = { encoder, body };
     return body;
   }
 }

@@ -33,7 +33,7 @@ export function createRoutes({ store, status, measure, explain }: RouteOptions):
       return await work();
     } catch (error) {
       const { code, message, hint, exitCode: exit } = explain(error);
-      const isCallers = exit !== exitCode.cannotConnect && /^(22|23|0A)/.test(code);
+      const isCallers = exit !== exitCode.cannotConnect && /^(22|23|0A|42501$|42622$)/.test(code);
       throw new HttpError(isCallers ? 400 : 503, message, hint);
     }
   };

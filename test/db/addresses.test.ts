@@ -18,7 +18,7 @@ const policy = { denyPrivateNetworks: false, allowedNetworks: [] };
 /** Addresses of all ranges that anybody has a rule for, of those next to them, and any others. */
 const ipv4 = fc
   .tuple(
-    fc.constantFrom(...[0, 10, 100, 127, 168, 169, 172, 192, 198, 203, 224, 239, 240, 255, 1, 8]),
+    fc.constantFrom(0, 10, 100, 127, 168, 169, 172, 192, 198, 203, 224, 239, 240, 255, 1, 8),
     fc.oneof(
       fc.constantFrom(0, 2, 16, 18, 19, 31, 51, 52, 63, 64, 88, 100, 113, 168, 175, 254, 255),
       fc.nat(255),
@@ -29,19 +29,39 @@ const ipv4 = fc
   .map((bytes) => bytes.join('.'));
 
 const networks = [
-  ...['::', '::ffff:0:0', '::ffff:0:0:0', '64:ff9b::', '64:ff9b:1::', '100::', '2000::', '2001::'],
-  ...['2001:1ff::', '2001:200::', '2001:2::', '2001:3::', '2001:4:112::', '2001:10::', '2001:20::'],
-  ...[
-    '2001:db8::',
-    '2002::',
-    '2620:4f:8000::',
-    '2620:4f:8001::',
-    '2a00::',
-    '3fff::',
-    '3fff:1000::',
-  ],
-  ...['4000::', '5f00::', 'fc00::', 'fd00:ec2::', 'fd20:ce::', 'fd00:c1::', 'fd00:42::', 'fe80::'],
-  ...['fec0::', 'ff00::'],
+  '::',
+  '::ffff:0:0',
+  '::ffff:0:0:0',
+  '64:ff9b::',
+  '64:ff9b:1::',
+  '100::',
+  '2000::',
+  '2001::',
+  '2001:1ff::',
+  '2001:200::',
+  '2001:2::',
+  '2001:3::',
+  '2001:4:112::',
+  '2001:10::',
+  '2001:20::',
+  '2001:db8::',
+  '2002::',
+  '2620:4f:8000::',
+  '2620:4f:8001::',
+  '2a00::',
+  '3fff::',
+  '3fff:1000::',
+  ,
+  '4000::',
+  '5f00::',
+  'fc00::',
+  'fd00:ec2::',
+  'fd20:ce::',
+  'fd00:c1::',
+  'fd00:42::',
+  'fe80::',
+  'fec0::',
+  'ff00::',
 ].map((network) => ipaddr.parse(network).toByteArray());
 
 const ipv6 = fc
@@ -59,9 +79,23 @@ const ipv6 = fc
   });
 
 const known = [
-  ...['::', '::1', '::2', 'fd20:ce::254', 'fd20:ce::253', 'fd00:c1::a9fe:a9fe', 'fd00:42::42'],
-  ...['fd00:ec2::254', '::ffff:a9fe:a9fe', '64:ff9b::a9fe:a9fe', '2002:a9fe:a9fe::1', 'fe80::1'],
-  ...['100.100.100.200', '168.63.129.16', '169.254.169.254', '255.255.255.255', '0.0.0.0'],
+  '::',
+  '::1',
+  '::2',
+  'fd20:ce::254',
+  'fd20:ce::253',
+  'fd00:c1::a9fe:a9fe',
+  'fd00:42::42',
+  'fd00:ec2::254',
+  '::ffff:a9fe:a9fe',
+  '64:ff9b::a9fe:a9fe',
+  '2002:a9fe:a9fe::1',
+  'fe80::1',
+  '100.100.100.200',
+  '168.63.129.16',
+  '169.254.169.254',
+  '255.255.255.255',
+  '0.0.0.0',
 ];
 
 test('SQL and the runner forbid the same addresses', async () => {
@@ -107,7 +141,7 @@ describe('the host of a URL', () => {
       await tx.unsafe(`
         create function pg_temp.address(host text) returns text language plpgsql as $$
         begin
-          return coalesce(host(pgstream._host_address(host)), 'name');
+          return coalesce(encode(substr(inet_send(pgstream._host_address(host)), 5), 'hex'), 'name');
         exception when invalid_text_representation then
           return 'invalid';
         end $$`);
@@ -116,24 +150,40 @@ describe('the host of a URL', () => {
         from jsonb_array_elements_text(${tx.json(drawn)}) h`;
     });
     for (const { host, address } of rows) {
-      const found = ipaddr.isValid(address) ? ipaddr.parse(address).toString() : address;
-      expect(found, host).toBe(addressOf(host));
+      expect(address, host).toBe(addressOf(host));
     }
   });
+
+  const hexOf = (address: string) =>
+    Buffer.from(ipaddr.parse(address).toByteArray()).toString('hex');
 
   /** By the parser of URLs that sends. */
   function addressOf(host: string): string {
     if (!URL.canParse(`http://${host}/`)) return 'invalid';
     const { hostname } = new URL(`http://${host}/`);
-    if (hostname.startsWith('[')) return ipaddr.parse(hostname.slice(1, -1)).toString();
-    return ipaddr.IPv4.isValidFourPartDecimal(hostname) ? hostname : 'name';
+    if (hostname.startsWith('[')) return hexOf(hostname.slice(1, -1));
+    return ipaddr.IPv4.isValidFourPartDecimal(hostname) ? hexOf(hostname) : 'name';
   }
 
   test.each([
-    ...['169.254.169.254', '169.254.169.254.', '2852039166', '0xa9fea9fe', '0xA9.0xFE.0xA9FE'],
-    ...['0251.0376.0251.0376', '[::ffff:a9fe:a9fe]', '[::ffff:169.254.169.254]', '[fe80::1]'],
-    ...['[64:ff9b::a9fe:a9fe]', '[2002:a9fe:a9fe::1]', '[fd00:ec2::254]', '0', '255.255.255.255'],
-    ...['１６９.254.169.254', '169。254。169。254', '100.100.100.200:8080', '169.254.1'],
+    '169.254.169.254',
+    '169.254.169.254.',
+    '2852039166',
+    '0xa9fea9fe',
+    '0xA9.0xFE.0xA9FE',
+    '0251.0376.0251.0376',
+    '[::ffff:a9fe:a9fe]',
+    '[::ffff:169.254.169.254]',
+    '[fe80::1]',
+    '[64:ff9b::a9fe:a9fe]',
+    '[2002:a9fe:a9fe::1]',
+    '[fd00:ec2::254]',
+    '0',
+    '255.255.255.255',
+    '１６９.254.169.254',
+    '169。254。169。254',
+    '100.100.100.200:8080',
+    '169.254.1',
   ])('%s is refused', async (host) => {
     await expect(
       sql`insert into pgstream.webhook_subscriptions (url) values (${`http://${host}/`})`,

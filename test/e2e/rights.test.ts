@@ -62,7 +62,9 @@ const arrivals = ({ requests }: Receiver) =>
       const { Data } = JSON.parse(body) as {
         Data: { action: string; columns: Columns; identity: Columns };
       };
-      const values = (Data.columns ?? Data.identity ?? []).map((c) => `${c.name}=${c.value}`);
+      const values = (Data.columns ?? Data.identity ?? []).map(
+        (c) => `${c.name}=${String(c.value)}`,
+      );
       return [Data.action, ...values].join(' ');
     });
 
@@ -122,40 +124,49 @@ test('a column that may not be read is left out, from the event and from its ide
   }, patience);
 });
 
-test('what is revoked is not sent any more, and is kept until it is granted again', async () => {
-  const { sql, roles, receiver, subscribe, stateOf } = await start();
-  const id = await subscribe('card');
-  await sql`insert into card values (0, 'first', '0')`;
-  await arrived(receiver, 'I id=0 owner=first number=0');
+test.each([
+  ['the table', (role: string) => ['select on card', role], 'may not SELECT from public.card'],
+  ['its schema', () => ['usage on schema public', 'public'], 'no USAGE on schema public'],
+] as const)(
+  'what is revoked with %s is not sent any more, and kept until it is granted again',
+  async (_, what, reason) => {
+    const { sql, roles, receiver, subscribe, stateOf } = await start();
+    const id = await subscribe('card');
+    await sql`insert into card values (0, 'first', '0')`;
+    await arrived(receiver, 'I id=0 owner=first number=0');
 
-  // Retried and stored ones as well as those to come.
-  receiver.reply({ status: 500 });
-  await sql`insert into card select n, 'kept', '4242' from generate_series(1, 5) n`;
-  await eventually(() => receiver.requests.length > 1);
-  await sql.unsafe(`revoke select on card from ${roles.alice.name}`);
-  await eventually(async () => {
-    expect(await stateOf(id)).toMatchObject({ state: 'denied' });
-    expect((await stateOf(id))!['last_error']).toContain('may not SELECT from public.card');
-  }, patience);
-  const before = receiver.requests.length;
-  receiver.reply({ status: 204 });
-  await sql`insert into card values (6, 'later', '4242')`;
-  await roles.alice.sql`select pgstream.replay(${id})`;
-  await eventually(async () => expect(await stateOf(id)).toMatchObject({ pending: 6 }), patience);
-  expect(receiver.requests.length).toBe(before);
-  const sent = new Map(receiver.requests.map(({ headers, body }) => [headers['webhook-id'], body]));
+    // Retried and stored ones as well as those to come.
+    receiver.reply({ status: 500 });
+    await sql`insert into card select n, 'kept', '4242' from generate_series(1, 5) n`;
+    await eventually(() => receiver.requests.length > 1);
+    const [privilege, grantee] = what(roles.alice.name);
+    await sql.unsafe(`revoke ${privilege} from ${grantee}`);
+    await eventually(async () => {
+      expect(await stateOf(id)).toMatchObject({ state: 'denied' });
+      expect((await stateOf(id))!['last_error']).toContain(reason);
+    }, patience);
+    const before = receiver.requests.length;
+    receiver.reply({ status: 204 });
+    await sql`insert into card values (6, 'later', '4242')`;
+    await roles.alice.sql`select pgstream.replay(${id})`;
+    await eventually(async () => expect(await stateOf(id)).toMatchObject({ pending: 6 }), patience);
+    expect(receiver.requests.length).toBe(before);
+    const sent = new Map(
+      receiver.requests.map(({ headers, body }) => [headers['webhook-id'], body]),
+    );
 
-  await sql.unsafe(`grant select on card to ${roles.alice.name}`);
-  await arrived(receiver, 'I id=6 owner=later number=4242');
-  await roles.alice.sql`select pgstream.wait_delivered(${id})`;
-  expect(arrivals(receiver).toSorted().length).toBe(7);
-  for (const { headers, body } of receiver.requests) {
-    expect(body).toBe(sent.get(headers['webhook-id']) ?? body);
-  }
-  await eventually(async () => {
-    expect(await stateOf(id)).toMatchObject({ state: 'healthy', pending: 0, denied: 0 });
-  }, patience);
-});
+    await sql.unsafe(`grant ${privilege} to ${grantee}`);
+    await arrived(receiver, 'I id=6 owner=later number=4242');
+    await roles.alice.sql`select pgstream.wait_delivered(${id})`;
+    expect(arrivals(receiver).toSorted().length).toBe(7);
+    for (const { headers, body } of receiver.requests) {
+      expect(body).toBe(sent.get(headers['webhook-id']) ?? body);
+    }
+    await eventually(async () => {
+      expect(await stateOf(id)).toMatchObject({ state: 'healthy', pending: 0, denied: 0 });
+    }, patience);
+  },
+);
 
 test('stored events that show a revoked column are set aside, and others go on', async () => {
   const { sql, roles, receiver, subscribe, stateOf } = await start();

@@ -135,7 +135,14 @@ test('a secret that was sealed beforehand signs, for its subscription and no oth
   const { sql, receiver, start, subscribe, stored, state } = await startItems();
   const [key, secret] = [newKey(), newSecret()];
   const sealed = await sealSecret(key, secret, [
-    ...['--owner', 'postgres', '--url', receiver.url, '--table', 'item', '--name', 'mine'],
+    '--owner',
+    'postgres',
+    '--url',
+    receiver.url,
+    '--table',
+    'item',
+    '--name',
+    'mine',
   ]);
   await start(key);
   await subscribe(sealed, 'mine');
