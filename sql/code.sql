@@ -11,6 +11,8 @@ set local search_path = pg_catalog, pg_temp;
 \ir schema_history.sql
 \ir publications.sql
 \ir reconcile.sql
+\ir expressions.sql
+\ir programs.sql
 \ir subscriptions.sql
 \ir event_triggers.sql
 \ir table_rewrites.sql

@@ -56,6 +56,13 @@ select not exists (select from pgstream.migrations where name = '0007_subscripti
   insert into pgstream.migrations (name, run_on) values ('0007_subscription_programs', now());
 \endif
 
+select not exists (select from pgstream.migrations where name = '0009_subscription_expressions')
+  as pending \gset
+\if :pending
+  \ir ../migrations/0009_subscription_expressions.up.sql
+  insert into pgstream.migrations (name, run_on) values ('0009_subscription_expressions', now());
+\endif
+
 \ir code.sql
 commit;
 \echo pgstream is installed
