@@ -121,8 +121,8 @@ $$;
 
 comment on function pgstream._plain_type is
   'The type that values of a type are evaluated as: of a domain, what it is made of, since its '
-  'conditions are functions of its owner. Null where these cannot be left out (composite types), or '
-  'where the meaning of a text depends on settings (money) or on the catalogs.';
+  'conditions are functions of its owner. Null where these cannot be left out (composite types), '
+  'and where the meaning of a text depends on settings (money) or on the catalogs.';
 
 create or replace function pgstream._is_catalog_reference(type oid) returns boolean
   language sql immutable strict parallel safe

@@ -359,7 +359,8 @@ begin
       select jsonb_agg(distinct r)
       from unnest(array[v_filter -> 'types', v_payload -> 'types']) p(list)
       cross join jsonb_array_elements_text(p.list) r),
-    'path', greatest(v_filter ->> 'path', v_payload ->> 'path'),
+    'path', case when (v_filter -> 'foreign')::boolean then v_filter ->> 'path'
+      else coalesce(v_payload ->> 'path', v_filter ->> 'path') end,
     'foreign', coalesce((v_filter -> 'foreign')::boolean, false)
                or coalesce((v_payload -> 'foreign')::boolean, false),
     'table', v_rel::oid::text,

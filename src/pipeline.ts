@@ -17,11 +17,13 @@ import { keyColumns, withPartitionIdentity } from './event/identity.js';
 import { JsonWriter } from './event/json-writer.js';
 import { rowKeys } from './event/row-key.js';
 import type { SchemaDocument, SchemaVersions } from './event/schema-versions.js';
-import type { Slice } from './event/slice.js';
+import { sliceOf, type Slice } from './event/slice.js';
 import { prepareTable, type EventTable } from './event/table.js';
 import { typeName } from './event/type-name.js';
 import { transactionIdPrefix } from './event/webhook-id.js';
 import { PgstreamError } from './errors.js';
+import type { Judge, Target, Verdict } from './evaluation/judge.js';
+import { Plans } from './evaluation/plans.js';
 import { copyTag, dataHeaderBytes, positionOf } from './replication/copy-data.js';
 import { formatLsn, lsnTextAt, type Lsn } from './replication/lsn.js';
 import {
@@ -45,6 +47,7 @@ export interface PipelineOptions {
   readonly system: bigint;
   readonly progress: Progress;
   readonly dispatcher: Dispatcher;
+  readonly judge: Judge;
   readonly registry: Registry;
   readonly versions: SchemaVersions;
   /** Fill in metadata for every subscription, not only for those that ask for it. */
@@ -62,6 +65,9 @@ export interface PipelineOptions {
   /** Work that a transaction waits for has failed for good. */
   readonly fail: (error: unknown) => void;
 }
+
+/** What an event takes in memory beside its values while it is judged. */
+const questionBytes = 1024;
 
 /** What was committed longer ago is late. */
 const lateMicroseconds = 10_000_000n;
@@ -110,6 +116,7 @@ export class Pipeline {
   readonly #scratch = createScratch();
   readonly #tables = new Map<number, Table>();
   readonly #typeNames = new Map<number, string>();
+  readonly #plans: Plans;
   #open: OpenTransaction | undefined;
   #interrupted: OpenTransaction | undefined;
   #resumeAt: Lsn;
@@ -117,6 +124,7 @@ export class Pipeline {
   constructor(options: PipelineOptions) {
     this.#options = options;
     this.#resumeAt = options.progress.confirmed;
+    this.#plans = new Plans((plan) => options.judge.expect(plan));
   }
 
   /** The end of the last COMMIT that was received: where a new connection has to begin. */
@@ -293,7 +301,7 @@ export class Pipeline {
     changedTables: readonly number[],
     subscriptions: readonly Subscription[],
   ): void {
-    const { dispatcher, injectMetadata } = this.#options;
+    const { dispatcher, judge, injectMetadata } = this.#options;
     const { commitLsn, ordinal, timestamp, isLate, id, transaction } = open;
     const { action } = change;
     const event = summaryOf(table, action, timestamp);
@@ -303,13 +311,13 @@ export class Pipeline {
       encodeEvent(this.#writer, prepared, change, timestamp, lsn);
     let plain: Slice | undefined;
     let injected: Slice | undefined;
-    for (const subscription of subscriptions) {
-      const body =
-        injectMetadata || subscription.injectMetadata
-          ? (injected ??= encode(this.#injected(table)))
-          : (plain ??= encode(table.plain));
+    const bodyFor = (subscription: Subscription) =>
+      injectMetadata || subscription.injectMetadata
+        ? (injected ??= encode(this.#injected(table)))
+        : (plain ??= encode(table.plain));
+    const deliveryTo = (subscription: Subscription, body: Slice) => {
       transaction.hold();
-      const delivery = new Delivery({
+      return new Delivery({
         id,
         subscription: subscription.id,
         commitLsn,
@@ -324,8 +332,47 @@ export class Pipeline {
         keys,
         barrier: isBarrier || isFirstBeyondChange(table, subscription.id),
       });
-      dispatcher.deliver(subscription, delivery);
+    };
+    const refuse = (subscription: Subscription, reason: string, isInvalid: boolean) => {
+      const failure = { status: null, reason, at: new Date() };
+      const delivery = deliveryTo(subscription, bodyFor(subscription));
+      dispatcher.refuse(subscription, delivery, failure, isInvalid);
+    };
+
+    const split = this.#plans.split(table.relation, subscriptions);
+    let targets: readonly Target[] = split.targets;
+    for (const subscription of split.plain) {
+      // What is still being judged comes first.
+      if (judge.mayWait(subscription.id)) {
+        targets = [...targets, { subscription, position: undefined }];
+      } else {
+        dispatcher.deliver(subscription, deliveryTo(subscription, bodyFor(subscription)));
+      }
     }
+    for (const subscription of split.invalid)
+      refuse(subscription, subscription.invalidReason!, true);
+    if (targets.length === 0) return;
+
+    // What the change holds is gone afterwards.
+    const captured = split.plan.capture(change);
+    for (const { subscription } of targets) bodyFor(subscription);
+    transaction.hold();
+    judge.ask({
+      plan: split.plan,
+      captured,
+      action,
+      timestamp,
+      targets,
+      bytes: captured.bytes + (plain?.length ?? 0) + (injected?.length ?? 0) + questionBytes,
+      settle: ({ subscription }: Target, verdict: Verdict) => {
+        if (verdict.kind === 'failed') refuse(subscription, verdict.reason, verdict.isInvalid);
+        if (verdict.kind !== 'send') return;
+        const body =
+          verdict.body === undefined ? bodyFor(subscription) : sliceOf(Buffer.from(verdict.body));
+        dispatcher.deliver(subscription, deliveryTo(subscription, body));
+      },
+      done: () => transaction.release(),
+    });
   }
 
   #matches(table: Table, action: Action): readonly Subscription[] {

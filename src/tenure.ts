@@ -19,6 +19,9 @@ import { DeliveryStore } from './delivery/store.js';
 import { exitCode, type PgstreamError } from './errors.js';
 import { eventIdPrefix } from './event/webhook-id.js';
 import { publications } from './install/publications.js';
+import { Evaluator } from './evaluation/evaluator.js';
+import { Judge } from './evaluation/judge.js';
+import { refusalOf } from './evaluation/trust.js';
 import type { Lease } from './lease/lease.js';
 import type { Report } from './lease/row.js';
 import { serverBehind } from './lease/trouble.js';
@@ -31,6 +34,7 @@ import { readTimelines } from './replication/read-timelines.js';
 import { slotError } from './replication/slot-error.js';
 import { forkBefore, timelineAt, type Timelines } from './replication/timelines.js';
 import type { Measured } from './server/metrics.js';
+import { databaseError } from './settings/database-error.js';
 import type { Settings } from './settings/settings.js';
 import { describeTable } from './source/catalog.js';
 import { oneAtATime } from './source/one-at-a-time.js';
@@ -94,6 +98,8 @@ export class Tenure {
   readonly #transport: Transport;
   readonly #status: StatusWriter;
   readonly #store: DeliveryStore;
+  readonly #memory: Memory;
+  readonly #judge: Judge;
   readonly #timers: NodeJS.Timeout[] = [];
   #dispatcher: Dispatcher | undefined;
   #follower: SlotFollower | undefined;
@@ -109,6 +115,8 @@ export class Tenure {
     this.#spilling = this.#openTransactions();
     this.#transport = createHttpTransport(settings.addresses);
     this.#status = new StatusWriter(this.#transactions);
+    this.#memory = new Memory(settings.maxQueueBytes);
+    this.#judge = this.#openJudge();
     this.#store = new DeliveryStore({
       sql,
       transactions: this.#spilling,
@@ -173,6 +181,7 @@ export class Tenure {
       if (!signal.aborted) throw this.#explain(error);
     } finally {
       for (const timer of this.#timers) clearInterval(timer);
+      this.#judge.stop();
       this.#dispatcher?.stop();
       this.#ended.abort();
       await this.#transport.close();
@@ -201,6 +210,7 @@ export class Tenure {
           const wait = pipeline.take(bytes, start, ends[i]!);
           if (wait) await wait;
           if (dispatcher.isFull) await dispatcher.room(reading);
+          else if (this.#judge.isFull) await this.#judge.room(reading);
           else if (i % messagesAtOnce === messagesAtOnce - 1) await setImmediate();
         }
       }
@@ -214,6 +224,7 @@ export class Tenure {
 
   /** What is under way ends, and is confirmed. */
   async #finish(dispatcher: Dispatcher): Promise<void> {
+    this.#judge.stop();
     await dispatcher.drain(AbortSignal.timeout(drainMs));
     await this.#store.flushed();
     await this.#status.write(dispatcher.status());
@@ -256,13 +267,45 @@ export class Tenure {
     });
   }
 
+  #openJudge(): Judge {
+    const { settings, source, sql, log } = this.#options;
+    const connection = settings.evaluator ?? source.connection;
+    const open = () =>
+      new Evaluator({
+        connection,
+        keepTrying: (work) =>
+          persist(work, {
+            explain: (error) => databaseError(error, connection),
+            log,
+            signal: this.#stop,
+          }),
+        terminate: (pid) => {
+          sql`select pg_terminate_backend(${pid}::integer)`.catch(() => undefined);
+        },
+      });
+    return new Judge({
+      evaluators: { main: open(), trouble: open() },
+      refusal: async (program) =>
+        settings.evaluator ? undefined : this.#keepTrying(() => refusalOf(sql, program)),
+      mostBytes: settings.maxQueueBytes / 4,
+      reckon: (bytes) => this.#memory.add(bytes),
+      onTrouble: ({ id, url }, reason, isInvalid) => {
+        const details = { subscription: id, url, reason };
+        if (isInvalid)
+          log.error(details, 'expressions of a subscription are not evaluated any more');
+        else log.warn(details, 'expressions of a subscription failed for an event');
+      },
+      fail: this.#fail,
+    });
+  }
+
   #openDispatcher(waiting: Map<number, number>): Dispatcher {
     const { settings, lease, log } = this.#options;
     return new Dispatcher(waiting, {
       transport: this.#transport,
       permits: new Permits(),
       store: this.#store,
-      memory: new Memory(settings.maxQueueBytes),
+      memory: this.#memory,
       defaultMaxInFlight: settings.workerCount ?? 32,
       defaultTimeoutMs: settings.clientTimeout,
       maySend: () => lease.isValid,
@@ -297,6 +340,7 @@ export class Tenure {
       timelineAt: (lsn) => timelineAt(timelines.now, lsn),
       progress: this.#progress,
       dispatcher,
+      judge: this.#judge,
       registry,
       versions,
       injectMetadata: settings.injectorStore !== undefined,

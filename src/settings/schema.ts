@@ -37,6 +37,8 @@ export interface Settings {
   };
   /** Where the schema log is, when events get metadata. */
   injectorStore: Connection | undefined;
+  /** A login without any rights, as which expressions of users are evaluated. */
+  evaluator: Connection | undefined;
   logLevel: LogLevel;
 }
 
@@ -92,6 +94,7 @@ export const settingsSchema = (env: Environment) =>
       .regex(/^[\x21-\x7e]+$/, 'must be printable ASCII without spaces')
       .optional(),
     PGSTREAM_INJECTOR_STORE_POSTGRES_URL: text((url) => resolveConnection(url, env)).optional(),
+    PGSTREAM_EVALUATOR_URL: text((url) => resolveConnection(url, env)).optional(),
     PGSTREAM_LOG_LEVEL: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`).default('info'),
   });
 
@@ -118,6 +121,7 @@ export const toSettings = (parsed: ParsedSettings): Settings => ({
     token: parsed.PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_TOKEN,
   },
   injectorStore: parsed.PGSTREAM_INJECTOR_STORE_POSTGRES_URL,
+  evaluator: parsed.PGSTREAM_EVALUATOR_URL,
   logLevel: parsed.PGSTREAM_LOG_LEVEL,
 });
 
