@@ -94,6 +94,8 @@ export class Judge {
   readonly #known = new Set<number>();
   /** The programs of a plan that may not be evaluated here. */
   readonly #refusals = new WeakMap<Plan, ReadonlyMap<number, string>>();
+  /** Programs that have failed. */
+  readonly #failed = new WeakSet<Program>();
   #count = 0;
   #bytes = 0;
   #isWorking = false;
@@ -345,7 +347,8 @@ export class Judge {
         `its expressions failed ${trouble.failures} times in a row: ${error.message}; ` +
         'change filter or payload';
     }
-    if (isInvalid || trouble.failures === 1) {
+    if (isInvalid || !this.#failed.has(subscription.program!)) {
+      this.#failed.add(subscription.program!);
       this.#options.onTrouble(subscription, error.message, isInvalid);
     }
     return { kind: 'failed', reason: error.message, isInvalid };

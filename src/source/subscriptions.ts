@@ -8,6 +8,7 @@
  * the slot are neither: they have no `commit_lsn` and never come. They are told apart by looking
  * ahead in the slot.
  */
+import { setTimeout } from 'node:timers/promises';
 import type { Sql } from 'postgres';
 import { decode, type Message } from '../replication/pgoutput.js';
 import { formatLsn, type Lsn } from '../replication/lsn.js';
@@ -77,14 +78,22 @@ export async function markPassed(
   changes: readonly string[],
   commitEnd: Lsn,
 ): Promise<void> {
-  await transactions.run((client) =>
-    client.query(
-      `update pgstream.subscription_changes set commit_lsn = $2::pg_lsn
-       where id = any($1::bigint[])`,
-      [changes, formatLsn(commitEnd)],
-    ),
-  );
+  // A commit is in the log a moment before others see its rows.
+  for (let tries = 0; tries < mostTries; tries++) {
+    const { rowCount } = await transactions.run((client) =>
+      client.query(
+        `update pgstream.subscription_changes set commit_lsn = $2::pg_lsn
+         where id = any($1::bigint[])`,
+        [changes, formatLsn(commitEnd)],
+      ),
+    );
+    if (rowCount === changes.length) return;
+    await setTimeout(visibleMs);
+  }
 }
+
+const mostTries = 50;
+const visibleMs = 20;
 
 async function markOlderThanSlot(
   sql: Sql,

@@ -68,6 +68,7 @@ describe('webhook_status', () => {
       last_error: null,
       last_error_at: null,
       next_attempt_at: null,
+      evaluation_errors: '0',
     });
   });
 
