@@ -17,6 +17,7 @@ set local search_path = pg_catalog, pg_temp;
 \ir event_triggers.sql
 \ir table_rewrites.sql
 \ir ddl_capture.sql
+\ir preview.sql
 \ir status.sql
 \ir deliveries.sql
 \ir comments.sql

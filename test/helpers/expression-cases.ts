@@ -30,11 +30,11 @@ export const ordersTable = `
 /** Values for columns of `orders`, with id 1 to 8. */
 export const orderRows = [
   `(1, 10.50, 'new', '2025-03-01 10:00:00+00', '2025-03-01', '10:00', '{a,b}',
-    '{"a": 1, "b": {"c": "x"}, "n": 12345678901234567890.5}', '{"a":1}', 'sad', 1, '{one,two}', 'abc',
+    '{"a": 1, "b": {"c": "x"}, "n": 12345678901234567890.5}', '{"a": 1}', 'sad', 1, '{one,two}', 'abc',
     'A@Example.com', 'op', 1, 0.1, '\\x00ff', '[1,5)', '10.0.0.1', '6ecd8c99-4036-403d-bf84-cf8400f67836',
     '1010', '1 day 02:03', 'a', 'ab', '2025-03-01 10:00:00', true)`,
   `(2, 99999999.99, 'paid', '2024-12-31 23:59:59.999999+00', '2024-02-29', '23:59:59.5', '{}', '[]',
-    'null', 'happy', 2147483647, null, 'ABC', 'b@example.com', 'U', -1, 'NaN', '', 'empty', '::1',
+    'true', 'happy', 2147483647, null, 'ABC', 'b@example.com', 'U', -1, 'NaN', '', 'empty', '::1',
     null, '0000', '-1 mon', 'b', 'abcde', 'infinity', false)`,
   `(3, 0, '', '-infinity', '-infinity', '00:00', '{NULL}', '"text"', '[1]', 'ok', null, '{"a b"}', '',
     '', null, 0, 'Infinity', '\\x41', '(,)', '192.168.0.0/16', null, null, '00:00', '', '', null, null)`,
