@@ -14,6 +14,8 @@ set local search_path = pg_catalog, pg_temp;
 \ir event_types.sql
 \ir rights.sql
 \ir addresses.sql
+\ir expressions.sql
+\ir programs.sql
 \ir subscriptions.sql
 \ir secrets.sql
 \ir row_security.sql
@@ -21,6 +23,7 @@ set local search_path = pg_catalog, pg_temp;
 \ir event_triggers.sql
 \ir table_rewrites.sql
 \ir ddl_capture.sql
+\ir preview.sql
 \ir status.sql
 \ir store.sql
 \ir deliveries.sql

@@ -153,6 +153,11 @@ comment on column pgstream.webhook_subscriptions.filter is
   'A boolean SQL expression over new, old and op, e.g. new.total > 100; null: every event.';
 comment on column pgstream.webhook_subscriptions.payload is
   'A SQL expression over new, old and op that yields jsonb, which is sent; null: the whole event.';
+comment on column pgstream.webhook_subscriptions.program is
+  'What runners evaluate for filter and payload: written by pgstream when these are checked.';
+comment on column pgstream.webhook_subscriptions.invalid_reason is
+  'Why filter or payload do not fit the table any more; null while they do. Events are kept as '
+  'dead deliveries meanwhile.';
 comment on column pgstream.webhook_subscriptions.format is
   'The shape of a request: pgstream, standard, cloudevents, cloudevents_binary or debezium.';
 comment on column pgstream.webhook_subscriptions.owner is
@@ -246,6 +251,8 @@ comment on column pgstream.subscription_state.state is
 comment on column pgstream.subscription_state.delivered is 'How many events were accepted.';
 comment on column pgstream.subscription_state.dropped is
   'How many events were lost at the quota, as on_quota asked for.';
+comment on column pgstream.subscription_state.evaluation_errors is
+  'How many events its filter or payload has failed for.';
 comment on column pgstream.subscription_state.in_memory is
   'How many events wait in the runner alone.';
 comment on column pgstream.subscription_state.last_success_at is
@@ -275,3 +282,9 @@ comment on column pgstream.runner_lease.state is
   'starting, waiting (for the slot), streaming, reconnecting, halted (see problem), or stopped.';
 comment on column pgstream.runner_lease.problem is
   'Why nothing is read, and what to do about it; null while all is well.';
+
+comment on table pgstream.transforms is
+  'The functions that expressions of subscriptions may call; see pgstream.register_transform().';
+comment on column pgstream.transforms.function is 'The function with its argument types.';
+comment on column pgstream.transforms.registered_by is 'Who has declared it to be deterministic.';
+comment on column pgstream.transforms.registered_at is 'When that was.';

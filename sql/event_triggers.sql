@@ -222,6 +222,11 @@ begin
   if v_publishes or v_setting is not null then
     perform pgstream._try_sync_publications(tg_tag, v_touched, v_deadline);
   end if;
+  begin
+    perform pgstream._recheck_programs(v_touched);
+  exception when others then
+    perform pgstream._record_ddl_error(tg_tag, null, sqlstate, sqlerrm);
+  end;
 end
 $$;
 

@@ -65,6 +65,13 @@ select not exists (select from pgstream.migrations where name = '0008_schema_pos
   insert into pgstream.migrations (name, run_on) values ('0008_schema_positions', now());
 \endif
 
+select not exists (select from pgstream.migrations where name = '0009_subscription_expressions')
+  as pending \gset
+\if :pending
+  \ir ../migrations/0009_subscription_expressions.up.sql
+  insert into pgstream.migrations (name, run_on) values ('0009_subscription_expressions', now());
+\endif
+
 select not exists (select from pgstream.migrations where name = '0010_emitted_events')
   as pending \gset
 \if :pending

@@ -165,6 +165,7 @@ begin
   end if;
   return query select * from pgstream._reconcile_log();
   perform pgstream.sync_publications();
+  perform pgstream._recheck_programs();
   update pgstream.ddl_error set reconciled_at = now() where reconciled_at is null;
 end
 $$;

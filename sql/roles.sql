@@ -68,7 +68,9 @@ create or replace function pgstream._grant_subscribing(role regrole) returns voi
   set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_closed constant text[] := '{id,owner,disabled_reason,created_at,store_id,store_secret}';
+  v_closed constant text[] := array[
+    'id', 'owner', 'disabled_reason', 'created_at', 'program', 'invalid_reason', 'store_id',
+    'store_secret'];
 begin
   perform pgstream._grant_columns(
     'pgstream.webhook_subscriptions', 'insert', null, v_closed, role);

@@ -14,6 +14,7 @@ select s.id, s.name, s.url, s.schema_name, s.table_name,
        case
          when not s.enabled and s.disabled_reason is not null then 'disabled'
          when not s.enabled then 'paused'
+         when s.invalid_reason is not null then 'invalid'
          when (
            select c.commit_lsn is null
            from pgstream.subscription_changes c
@@ -34,8 +35,9 @@ select s.id, s.name, s.url, s.schema_name, s.table_name,
        coalesce(w.bytes, 0) as spilled_bytes,
        s.spill_quota,
        round(100.0 * coalesce(w.bytes, 0) / nullif(s.spill_quota, 0), 1) as quota_used,
-       r.last_success_at, r.last_error, r.last_error_at, r.next_attempt_at,
-       coalesce(w.denied, 0) as denied, s.owner,
+       r.last_success_at, coalesce(s.invalid_reason, r.last_error) as last_error, r.last_error_at,
+       r.next_attempt_at, coalesce(w.denied, 0) as denied,
+       coalesce(r.evaluation_errors, 0) as evaluation_errors, s.owner,
        array(select h from jsonb_object_keys(s.headers) h order by h) as header_names
 from pgstream.webhook_subscriptions s
 left join pgstream.subscription_state r on r.subscription = s.id
@@ -76,8 +78,12 @@ comment on column pgstream.webhook_status.spill_quota is 'The most that spilled_
 comment on column pgstream.webhook_status.quota_used is
   'spilled_bytes in percent of spill_quota; null where that is 0.';
 comment on column pgstream.webhook_status.last_success_at is 'When an event was last accepted.';
-comment on column pgstream.webhook_status.last_error is 'Why an attempt last failed.';
+comment on column pgstream.webhook_status.last_error is
+  'Why an attempt or an expression last failed.';
 comment on column pgstream.webhook_status.last_error_at is 'When an attempt last failed.';
+comment on column pgstream.webhook_status.evaluation_errors is
+  'How many events its filter or payload has failed for; each stands in '
+  'pgstream.webhook_deliveries as dead.';
 comment on column pgstream.webhook_status.next_attempt_at is
   'When an endpoint that is left alone is tried again; null while it is not.';
 comment on column pgstream.webhook_status.denied is

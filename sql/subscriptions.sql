@@ -223,6 +223,7 @@ begin
   if new.enabled then
     new.disabled_reason := null;
   end if;
+  new := pgstream._check_program(new, old);
   return new;
 end
 $$;
@@ -271,6 +272,8 @@ begin
       'secret', new.secret,
       'filter', new.filter,
       'payload', new.payload,
+      'program', new.program,
+      'invalidReason', new.invalid_reason,
       'format', new.format,
       'owner', new.owner
     ));
@@ -289,7 +292,9 @@ create or replace function pgstream._publish_subscribed_tables() returns trigger
 as $$
 begin
   notify pgstream_subscriptions;
-  if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+  if tg_op = 'UPDATE' and current_setting('pgstream.recheck', true) = 'on' then
+    return null;
+  elsif current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
     raise exception 'subscriptions cannot be changed in a % transaction',
       upper(current_setting('transaction_isolation'))
       using errcode = 'feature_not_supported',

@@ -11,6 +11,7 @@ drop publication if exists pgstream_control, pgstream_insert, pgstream_update;
 \ir ../migrations/0012_store.down.sql
 \ir ../migrations/0011_rights.down.sql
 \ir ../migrations/0010_emitted_events.down.sql
+\ir ../migrations/0009_subscription_expressions.down.sql
 \ir ../migrations/0008_schema_positions.down.sql
 \ir ../migrations/0007_subscription_programs.down.sql
 \ir ../migrations/0006_schema_objects.down.sql

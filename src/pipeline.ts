@@ -23,9 +23,12 @@ import { isAsLogged } from './event/logged-table.js';
 import { rowKeys } from './event/row-key.js';
 import { Views, type View } from './event/view.js';
 import type { SchemaDocument, SchemaVersions } from './event/schema-versions.js';
+import { sliceOf, type Slice } from './event/slice.js';
 import { typeName } from './event/type-name.js';
 import { transactionIdPrefix, webhookId } from './event/webhook-id.js';
 import { PgstreamError } from './errors.js';
+import type { Judge, Target, Verdict } from './evaluation/judge.js';
+import { Plans } from './evaluation/plans.js';
 import { copyTag, dataHeaderBytes, positionOf } from './replication/copy-data.js';
 import { formatLsn, lsnTextAt, type Lsn } from './replication/lsn.js';
 import {
@@ -41,7 +44,7 @@ import { record } from './replication/tuple.js';
 import type { TableDescription } from './source/catalog.js';
 import type { Passed } from './source/passed.js';
 import type { Registry } from './subscriptions/registry.js';
-import { isFor, type Question, type Rights } from './subscriptions/rights.js';
+import { isFor, withReadableProgram, type Question, type Rights } from './subscriptions/rights.js';
 import type { Subscription } from './subscriptions/subscription.js';
 
 export interface PipelineOptions {
@@ -52,6 +55,7 @@ export interface PipelineOptions {
   readonly origin: Origin;
   readonly progress: Progress;
   readonly dispatcher: Dispatcher;
+  readonly judge: Judge;
   readonly registry: Registry;
   /** What the owners of subscriptions may read. */
   readonly rights: Rights;
@@ -71,6 +75,9 @@ export interface PipelineOptions {
   /** Work that a transaction waits for has failed for good. */
   readonly fail: (error: unknown) => void;
 }
+
+/** What an event takes in memory beside its values while it is judged. */
+const questionBytes = 1024;
 
 /** What was committed longer ago is late. */
 const lateMicroseconds = 10_000_000n;
@@ -93,10 +100,10 @@ interface OpenTransaction {
   readonly acked: string[];
 }
 
-/** A subscription to an action, and what it is shown. */
-interface Recipient {
-  readonly subscription: Subscription;
-  readonly view: View;
+/** Subscriptions to an action, and what each is shown. */
+interface Recipients {
+  readonly subscriptions: readonly Subscription[];
+  readonly views: ReadonlyMap<Subscription, View>;
 }
 
 interface Table {
@@ -118,7 +125,7 @@ interface Table {
   /** Of the last event. */
   summary: EventSummary | undefined;
   readonly views: Views;
-  readonly matches: Map<Action, readonly Recipient[]>;
+  readonly matches: Map<Action, Recipients>;
   matchesEpoch: number;
   rightsEpoch: number;
 }
@@ -129,6 +136,7 @@ export class Pipeline {
   readonly #scratch = createScratch();
   readonly #tables = new Map<number, Table>();
   readonly #typeNames = new Map<number, string>();
+  readonly #plans: Plans;
   #open: OpenTransaction | undefined;
   #interrupted: OpenTransaction | undefined;
   #resumeAt: Lsn;
@@ -136,6 +144,7 @@ export class Pipeline {
   constructor(options: PipelineOptions) {
     this.#options = options;
     this.#resumeAt = options.progress.confirmed;
+    this.#plans = new Plans((plan) => options.judge.expect(plan));
   }
 
   /** The end of the last COMMIT that was received: where a new connection has to begin. */
@@ -316,7 +325,7 @@ export class Pipeline {
           this.#options.registry.matchBusiness(businessType(table.relation, change)),
         )
       : this.#recipients(table, change.action);
-    if (recipients.length === 0) return;
+    if (recipients.subscriptions.length === 0) return;
     this.#deliver(open, table, change, lsn, keys, changedTables, recipients);
   }
 
@@ -353,31 +362,33 @@ export class Pipeline {
     lsn: string,
     keys: readonly number[],
     changedTables: readonly number[],
-    recipients: readonly Recipient[],
+    { subscriptions, views }: Recipients,
   ): void {
-    const { dispatcher, injectMetadata, versions } = this.#options;
+    const { dispatcher, judge, injectMetadata, versions } = this.#options;
     const { commitLsn, ordinal, commit, isLate, id, transaction } = open;
     const { action } = change;
     const event = summaryOf(table, change, commit.timestamp);
     const tables = changedTables.length === 0 ? table.lane : [table.relation.oid, ...changedTables];
     const isBarrier = action === 'T' || changedTables.length > 0;
     this.#bodies.forget();
-    for (const { subscription, view } of recipients) {
-      const { format } = subscription;
+    const bodyFor = (subscription: Subscription): Slice => {
+      const view = views.get(subscription)!;
       const isInjected = injectMetadata || subscription.injectMetadata;
       const { encoders, ids } = view.prepare(versions);
-      const encoder = encoders.of(format, isInjected ? ids : undefined);
+      const encoder = encoders.of(subscription.format, isInjected ? ids : undefined);
       const ownId = encoder.tellsId ? webhookId(id.prefix, ordinal, subscription.id) : '';
-      const body = this.#bodies.of(encoder, view.show(change), commit, lsn, ownId);
+      return this.#bodies.of(encoder, view.show(change), commit, lsn, ownId);
+    };
+    const deliveryTo = (subscription: Subscription, body: Slice, format = subscription.format) => {
       transaction.hold();
-      const delivery = new Delivery({
+      return new Delivery({
         id,
         subscription: subscription.id,
         commitLsn,
         ordinal,
         event,
         format,
-        columns: view.columns,
+        columns: views.get(subscription)!.columns,
         body,
         bytes: body.length,
         transaction,
@@ -387,11 +398,63 @@ export class Pipeline {
         keys,
         barrier: isBarrier || isFirstBeyondChange(table, subscription.id),
       });
-      dispatcher.deliver(subscription, delivery);
+    };
+    const refuse = (
+      subscription: Subscription,
+      body: Slice,
+      { reason, isInvalid }: { readonly reason: string; readonly isInvalid: boolean },
+    ) => {
+      const failure = { status: null, reason, at: new Date() };
+      dispatcher.refuse(subscription, deliveryTo(subscription, body), failure, isInvalid);
+    };
+
+    const split = this.#plans.split(table.relation, subscriptions);
+    let targets: readonly Target[] = split.targets;
+    for (const subscription of split.plain) {
+      // What is still being judged comes first.
+      if (judge.mayWait(subscription.id)) {
+        targets = [...targets, { subscription, position: undefined }];
+      } else {
+        dispatcher.deliver(subscription, deliveryTo(subscription, bodyFor(subscription)));
+      }
     }
+    for (const subscription of split.invalid) {
+      const problem = { reason: subscription.invalidReason!, isInvalid: true };
+      refuse(subscription, bodyFor(subscription), problem);
+    }
+    if (targets.length === 0) return;
+
+    // What the change holds is gone afterwards.
+    const captured = split.plan.capture(change);
+    const bodies = new Map(
+      targets.map(({ subscription }) => [subscription, bodyFor(subscription)] as const),
+    );
+    const bytes = [...new Set(bodies.values())].reduce((sum, { length }) => sum + length, 0);
+    transaction.hold();
+    judge.ask({
+      plan: split.plan,
+      captured,
+      action,
+      timestamp: commit.timestamp,
+      targets,
+      bytes: captured.bytes + bytes + questionBytes,
+      settle: ({ subscription }: Target, verdict: Verdict) => {
+        const usual = bodies.get(subscription)!;
+        if (verdict.kind === 'failed') refuse(subscription, usual, verdict);
+        if (verdict.kind !== 'send') return;
+        const { body } = verdict;
+        dispatcher.deliver(
+          subscription,
+          body === undefined
+            ? deliveryTo(subscription, usual)
+            : deliveryTo(subscription, sliceOf(Buffer.from(body)), 'pgstream'),
+        );
+      },
+      done: () => transaction.release(),
+    });
   }
 
-  #recipients(table: Table, action: Action): readonly Recipient[] {
+  #recipients(table: Table, action: Action): Recipients {
     const { registry, rights } = this.#options;
     if (table.matchesEpoch !== registry.epoch || table.rightsEpoch !== rights.epoch) {
       table.matches.clear();
@@ -402,27 +465,28 @@ export class Pipeline {
     if (!matches) {
       const { schema, name } = table.relation;
       const internal = schema === 'pgstream' && name !== 'schema_log';
-      const subscriptions = internal ? [] : registry.match(schema, name, action);
-      matches = this.#shownTo(table, subscriptions);
+      matches = this.#shownTo(table, internal ? [] : registry.match(schema, name, action));
       table.matches.set(action, matches);
     }
     return matches;
   }
 
   /** Those of the subscriptions that are sent something of the table, or keep it, and what. */
-  #shownTo(table: Table, subscriptions: readonly Subscription[]): Recipient[] {
+  #shownTo(table: Table, subscriptions: readonly Subscription[]): Recipients {
     const { rights } = this.#options;
     const { oid } = table.relation;
-    return subscriptions.flatMap((subscription) => {
+    const views = new Map<Subscription, View>();
+    for (const subscription of subscriptions) {
       const { owner } = subscription;
       const right = rights.of(owner, oid);
       if (!right) throw new Error(`what "${owner}" may read of table ${oid} is not known`);
-      if (!isFor(right, subscription)) return [];
+      if (!isFor(right, subscription)) continue;
       // What is only kept is kept as it was shown before.
       const before = right.kind === 'denied' ? rights.before(owner, oid) : undefined;
       const columns = right.kind === 'some' ? right.columns : before;
-      return [{ subscription, view: table.views.of(columns) }];
-    });
+      views.set(withReadableProgram(subscription, right), table.views.of(columns));
+    }
+    return { subscriptions: [...views.keys()], views };
   }
 
   #idPrefix(commitLsn: Lsn): string {

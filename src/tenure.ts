@@ -20,6 +20,9 @@ import { exitCode, type PgstreamError } from './errors.js';
 import { sourceOf } from './event/formats.js';
 import { eventIdPrefix } from './event/webhook-id.js';
 import { publications } from './install/publications.js';
+import { Evaluator } from './evaluation/evaluator.js';
+import { Judge } from './evaluation/judge.js';
+import { refusalOf } from './evaluation/trust.js';
 import type { Lease } from './lease/lease.js';
 import type { Report } from './lease/row.js';
 import { serverBehind } from './lease/trouble.js';
@@ -33,6 +36,7 @@ import { slotError } from './replication/slot-error.js';
 import { forkBefore, timelineAt, type Timelines } from './replication/timelines.js';
 import { SecretKeeper } from './secrets/keeper.js';
 import type { Measured } from './server/metrics.js';
+import { databaseError } from './settings/database-error.js';
 import type { Settings } from './settings/settings.js';
 import { describeTable } from './source/catalog.js';
 import { oneAtATime } from './source/one-at-a-time.js';
@@ -109,6 +113,8 @@ export class Tenure {
   readonly #rights: RightsReader;
   readonly #readmission: Readmission;
   readonly #secrets: SecretKeeper;
+  readonly #memory: Memory;
+  readonly #judge: Judge;
   readonly #timers: NodeJS.Timeout[] = [];
   #dispatcher: Dispatcher | undefined;
   #follower: SlotFollower | undefined;
@@ -145,6 +151,8 @@ export class Tenure {
       onWanted: () => this.#readSecrets(),
       log: options.log,
     });
+    this.#memory = new Memory(settings.maxQueueBytes);
+    this.#judge = this.#openJudge();
     this.#store = new DeliveryStore({
       sql,
       transactions: this.#spilling,
@@ -210,6 +218,7 @@ export class Tenure {
     } finally {
       for (const timer of this.#timers) clearInterval(timer);
       this.#reconciler?.close();
+      this.#judge.stop();
       this.#dispatcher?.stop();
       this.#storeFollower?.stop();
       this.#ended.abort();
@@ -242,6 +251,7 @@ export class Tenure {
           const wait = pipeline.take(bytes, start, ends[i]!);
           if (wait) await wait;
           if (dispatcher.isFull) await dispatcher.room(reading);
+          else if (this.#judge.isFull) await this.#judge.room(reading);
           else if (i % messagesAtOnce === messagesAtOnce - 1) await setImmediate();
         }
       }
@@ -255,6 +265,7 @@ export class Tenure {
 
   /** What is under way ends, and is confirmed. */
   async #finish(dispatcher: Dispatcher): Promise<void> {
+    this.#judge.stop();
     await dispatcher.drain(AbortSignal.timeout(drainMs));
     await this.#store.flushed();
     await this.#status.write(dispatcher.status());
@@ -297,13 +308,45 @@ export class Tenure {
     });
   }
 
+  #openJudge(): Judge {
+    const { settings, source, sql, log } = this.#options;
+    const connection = settings.evaluator ?? source.connection;
+    const open = () =>
+      new Evaluator({
+        connection,
+        keepTrying: (work) =>
+          persist(work, {
+            explain: (error) => databaseError(error, connection),
+            log,
+            signal: this.#stop,
+          }),
+        terminate: (pid) => {
+          sql`select pg_terminate_backend(${pid}::integer)`.catch(() => undefined);
+        },
+      });
+    return new Judge({
+      evaluators: { main: open(), trouble: open() },
+      refusal: async (program) =>
+        settings.evaluator ? undefined : this.#keepTrying(() => refusalOf(sql, program)),
+      mostBytes: settings.maxQueueBytes / 4,
+      reckon: (bytes) => this.#memory.add(bytes),
+      onTrouble: ({ id, url }, reason, isInvalid) => {
+        const details = { subscription: id, url, reason };
+        if (isInvalid)
+          log.error(details, 'expressions of a subscription are not evaluated any more');
+        else log.warn(details, 'expressions of a subscription failed for an event');
+      },
+      fail: this.#fail,
+    });
+  }
+
   #openDispatcher(waiting: Map<number, number>): Dispatcher {
     const { settings, source, lease, log } = this.#options;
     return new Dispatcher(waiting, {
       transport: this.#transport,
       permits: new Permits(),
       store: this.#store,
-      memory: new Memory(settings.maxQueueBytes),
+      memory: this.#memory,
       defaultMaxInFlight: settings.workerCount ?? 32,
       defaultTimeoutMs: settings.clientTimeout,
       eventSource: sourceOf(source),
@@ -340,6 +383,7 @@ export class Tenure {
       timelineAt: (lsn) => timelineAt(timelines.now, lsn),
       progress: this.#progress,
       dispatcher,
+      judge: this.#judge,
       registry,
       rights: this.#rights.rights,
       learnRights: (question) => this.#rights.learn(question),

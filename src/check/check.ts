@@ -8,6 +8,7 @@ import { askSlotFacts, troublesOf } from '../lease/trouble.js';
 import type { Connection } from '../settings/connection.js';
 import { databaseError } from '../settings/database-error.js';
 import { defaultSlotName } from '../settings/slot-name.js';
+import { expressionFindings } from './expressions.js';
 import { findingOf, type Finding } from './finding.js';
 import { serverFindings } from './server.js';
 import { rightFindings } from './rights.js';
@@ -17,13 +18,15 @@ export interface CheckOptions {
   readonly connection: Connection;
   /** Default: `pgstream_<database>_slot`. */
   readonly slotName: string | undefined;
+  /** The login that evaluates expressions, where there is one. */
+  readonly evaluator?: Connection | undefined;
 }
 
 /**
  * Looks at everything and changes nothing; the gravest finding comes first. Rejects with a
  * PgstreamError when the database cannot be reached.
  */
-export function check({ connection, slotName }: CheckOptions): Promise<Finding[]> {
+export function check({ connection, slotName, evaluator }: CheckOptions): Promise<Finding[]> {
   return withClient(connection, async (client) => {
     const ask: Ask = async <Row extends object>(text: string, values?: readonly unknown[]) =>
       (await client.query<Row>(text, values && [...values])).rows;
@@ -42,6 +45,7 @@ export function check({ connection, slotName }: CheckOptions): Promise<Finding[]
       findings.push(...(await runnerFindings(ask, name)));
       findings.push(...(await tableFindings(ask)));
       findings.push(...(await rightFindings(ask)));
+      findings.push(...(await expressionFindings(ask, evaluator)));
     }
     return bySeverity(findings);
   });

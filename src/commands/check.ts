@@ -16,7 +16,11 @@ export function addCheck(program: Command): void {
     .option('--json', 'print one JSON object')
     .action(async (flags: CheckFlags) => {
       const settings = loadSettings({ flags, env: process.env, configFile: flags.config });
-      const findings = await check({ connection: settings.source, slotName: settings.slotName });
+      const findings = await check({
+        connection: settings.source,
+        slotName: settings.slotName,
+        evaluator: settings.evaluator,
+      });
       const healthy = isHealthy(findings);
       print(flags.json ? JSON.stringify({ healthy, findings }) : formatFindings(findings));
       if (!healthy) process.exitCode = exitCode.unhealthy;

@@ -93,6 +93,8 @@ export class Delivery implements Place, LogPlace {
   /** Accepted or let go; what is still being stored is taken out again. */
   done = false;
   lastFailure: Failure | undefined = undefined;
+  /** It is not to be sent: it goes to the table as a dead letter. */
+  isDead = false;
   /** It has failed, or waits for one that has. */
   stuck = false;
   /** It is part of a batch that is under way or waits to be sent again. */

@@ -1,6 +1,6 @@
 /** The endpoints of all subscriptions, and the memory that they share. */
 import type { Subscription } from '../subscriptions/subscription.js';
-import type { Delivery } from './delivery.js';
+import type { Delivery, Failure } from './delivery.js';
 import { Endpoint, type EndpointContext, type EndpointStatus } from './endpoint.js';
 
 const tickMs = 500;
@@ -95,6 +95,16 @@ export class Dispatcher {
     const endpoint = this.#endpoint(subscription);
     endpoint.deliver(delivery);
     if (endpoint.isWorthWaitingFor('now')) this.#awaited.add(endpoint);
+  }
+
+  /** Takes over an event that is not to be sent, because its expressions failed. */
+  refuse(
+    subscription: Subscription,
+    delivery: Delivery,
+    failure: Failure,
+    isInvalid: boolean,
+  ): void {
+    this.#endpoint(subscription).refuse(delivery, failure, isInvalid);
   }
 
   /**

@@ -30,6 +30,8 @@ export interface EndpointStatus {
   readonly state: 'healthy' | 'retrying' | 'spilling' | 'paused' | 'denied' | 'invalid';
   readonly delivered: number;
   readonly dropped: number;
+  /** Events for which its expressions failed. */
+  readonly evaluationErrors: number;
   readonly inMemory: number;
   readonly lastSuccessAt: Date | undefined;
   readonly lastFailure: Failure | undefined;
@@ -65,6 +67,10 @@ export class Endpoint {
   #table: number | undefined;
   #lookedAt = 0;
   #isAdvanceDue = false;
+  #evaluationErrors = 0;
+  #evaluationFailure: Failure | undefined;
+  /** Its expressions are not evaluated any more. */
+  #isInvalid = false;
 
   /** `storedBytes`: what waits in the table from an earlier run; undefined where nothing does. */
   constructor(
@@ -96,9 +102,10 @@ export class Endpoint {
       state: this.#state,
       delivered,
       dropped: this.#quota.dropped,
+      evaluationErrors: this.#evaluationErrors,
       inMemory: this.#custody.unstoredCount + this.#quota.held,
       lastSuccessAt,
-      lastFailure: this.#refusal ?? lastFailure,
+      lastFailure: this.#refusal ?? laterOf(lastFailure, this.#evaluationFailure),
       nextAttemptAt: pauseMs === undefined ? undefined : new Date(Date.now() + pauseMs),
     };
   }
@@ -131,6 +138,7 @@ export class Endpoint {
 
   /** Takes over an event; returns at once. */
   deliver(delivery: Delivery): void {
+    this.#isInvalid = false;
     delivery.ordering = this.#subscription.ordering;
     this.#table = delivery.tables[0];
     this.#custody.reckon(delivery);
@@ -147,10 +155,22 @@ export class Endpoint {
     }
   }
 
+  /** Takes over an event as a dead letter, which nothing waits for. */
+  refuse(delivery: Delivery, failure: Failure, isInvalid: boolean): void {
+    this.#isInvalid = isInvalid;
+    this.#evaluationErrors++;
+    this.#evaluationFailure = failure;
+    delivery.isDead = true;
+    delivery.lastFailure = failure;
+    this.#custody.reckon(delivery);
+    this.#append(delivery);
+  }
+
   /** The subscription has changed: what waits goes where it points now, and at once. */
   reconfigure(subscription: Subscription): void {
     const before = this.#subscription;
     if (subscription.owner !== before.owner) this.#refusal = undefined;
+    this.#isInvalid = false;
     this.#configure(subscription);
     if (!hasSameTarget(before, subscription)) this.#sender.endPauses();
     this.#advance();
@@ -224,7 +244,7 @@ export class Endpoint {
   get #state(): EndpointStatus['state'] {
     if (!this.#definition.enabled) return 'paused';
     if (this.#refusal) return 'denied';
-    if (this.#sender.problem) return 'invalid';
+    if (this.#sender.problem || this.#isInvalid) return 'invalid';
     const hasRows = this.#window.size > this.#custody.unstoredCount;
     if (this.#backlog.hasTail || this.#window.parked > 0 || hasRows) return 'spilling';
     return this.#sender.isUp ? 'healthy' : 'retrying';
@@ -278,7 +298,7 @@ export class Endpoint {
 
   /** Takes an event that the quota held into the window, if it is next and there is room. */
   #enter(delivery: Delivery): boolean {
-    if (this.#backlog.hasTail || !this.#hasRoom(delivery)) return false;
+    if (delivery.isDead || this.#backlog.hasTail || !this.#hasRoom(delivery)) return false;
     if (this.#window.mustPark(delivery)) return false;
     this.#hold(delivery);
     return true;
@@ -377,6 +397,9 @@ export class Endpoint {
     work.catch(this.#context.fail);
   }
 }
+
+const laterOf = (a: Failure | undefined, b: Failure | undefined) =>
+  a && b ? (a.at > b.at ? a : b) : (a ?? b);
 
 /** Whether what failed before may fail again for the same reason. */
 const hasSameTarget = (a: Subscription, b: Subscription) =>

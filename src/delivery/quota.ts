@@ -88,7 +88,7 @@ export class Quota {
     for (let [next] = this.#held; next; [next] = this.#held) {
       if (!enter(next)) {
         if (!this.#fits(next) && this.#custody.subscription.onQuota === 'hold') return;
-        this.#backlog.lengthen();
+        if (!next.isDead) this.#backlog.lengthen();
         this.#custody.write(next);
       }
       this.#held.shift();

@@ -35,7 +35,7 @@ export async function copyIn(client: pg.Client, deliveries: readonly Delivery[])
   const stream = client.query(
     copyFrom(
       `copy pgstream.webhook_deliveries
-         (webhook_id, subscription, commit_lsn, ordinal, schema_name, table_name, action,
+         (webhook_id, subscription, commit_lsn, ordinal, state, schema_name, table_name, action,
           committed_at, attempts, active_for, last_attempt_at, last_status, last_error, replayed,
           columns, lane_tables, lane_keys, barrier, format, body)
        from stdin`,
@@ -69,6 +69,7 @@ function copyLine(delivery: Delivery): Buffer[] {
     delivery.subscription,
     formatLsn(delivery.commitLsn),
     delivery.ordinal,
+    delivery.isDead ? 'dead' : 'pending',
     escape(event.schema),
     escape(event.table),
     escape(event.action),

@@ -43,6 +43,8 @@ export interface Settings {
   reconcileInterval: number;
   /** Seal secrets at rest: the first one seals, all of them open. */
   secretKeys: readonly Key[];
+  /** A login without any rights, as which expressions of users are evaluated. */
+  evaluator: Connection | undefined;
   logLevel: LogLevel;
 }
 
@@ -101,6 +103,7 @@ export const settingsSchema = (env: Environment) =>
     PGSTREAM_SCHEMA_RECONCILE_INTERVAL: interval.default(10_000),
     PGSTREAM_SECRET_KEY: text(parseKeys).default([]),
     PGSTREAM_SECRET_KEY_FILE: text((path) => parseKeys(readKeyFile(path))).default([]),
+    PGSTREAM_EVALUATOR_URL: text((url) => resolveConnection(url, env)).optional(),
     PGSTREAM_LOG_LEVEL: z.enum(logLevels, `must be one of ${logLevels.join(', ')}`).default('info'),
   });
 
@@ -129,6 +132,7 @@ export const toSettings = (parsed: ParsedSettings): Settings => ({
   injectorStore: parsed.PGSTREAM_INJECTOR_STORE_POSTGRES_URL,
   reconcileInterval: parsed.PGSTREAM_SCHEMA_RECONCILE_INTERVAL,
   secretKeys: [...parsed.PGSTREAM_SECRET_KEY, ...parsed.PGSTREAM_SECRET_KEY_FILE],
+  evaluator: parsed.PGSTREAM_EVALUATOR_URL,
   logLevel: parsed.PGSTREAM_LOG_LEVEL,
 });
 

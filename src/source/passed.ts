@@ -1,4 +1,5 @@
 /** What runners write down of the changes that they have passed in the log. */
+import { setTimeout } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Sql } from 'postgres';
 import { formatLsn, type Lsn } from '../replication/lsn.js';
@@ -16,6 +17,11 @@ export interface Passed {
   readonly acked: readonly string[];
 }
 
+/** A commit is in the log a moment before others see its rows: these are looked for so often … */
+const mostTries = 50;
+/** … with pauses of so many milliseconds. Rows that somebody has deleted never come. */
+const visibleMs = 20;
+
 /** The stream has passed the commit of these changes, which ends at `commitEnd`. */
 export async function markPassed(
   transactions: Transactions,
@@ -23,22 +29,23 @@ export async function markPassed(
   commitEnd: Lsn,
 ): Promise<void> {
   const at = formatLsn(commitEnd);
-  await transactions.run(async (client) => {
-    if (subscriptionChanges.length > 0) {
-      await client.query(
+  for (let tries = 0; tries < mostTries; tries++) {
+    const seen = await transactions.run(async (client) => {
+      const changes = await client.query(
         `update pgstream.subscription_changes set commit_lsn = $2::pg_lsn
          where id = any($1::bigint[])`,
         [subscriptionChanges, at],
       );
-    }
-    if (versions.size > 0) await writePositions(client, versions, at);
-    if (acked.length > 0) {
-      await client.query(
-        `update pgstream.schema_log set acked = true where id = any($1::text[]) and not acked`,
+      if (versions.size > 0) await writePositions(client, versions, at);
+      const versionsSeen = await client.query(
+        'update pgstream.schema_log set acked = true where id = any($1::text[])',
         [acked],
       );
-    }
-  });
+      return (changes.rowCount ?? 0) + (versionsSeen.rowCount ?? 0);
+    });
+    if (seen === subscriptionChanges.length + acked.length) return;
+    await setTimeout(visibleMs);
+  }
 }
 
 async function writePositions(

@@ -9,7 +9,10 @@ const mostAtOnce = 1_000;
 /** Remembers what it has written, so that only what has changed is written again. */
 export class StatusWriter {
   readonly #transactions: Transactions;
-  readonly #written = new Map<number, { text: string; delivered: number; dropped: number }>();
+  readonly #written = new Map<
+    number,
+    { text: string; delivered: number; dropped: number; evaluationErrors: number }
+  >();
 
   constructor(transactions: Transactions) {
     this.#transactions = transactions;
@@ -27,6 +30,7 @@ export class StatusWriter {
       state: status.state,
       delivered: status.delivered - (before?.delivered ?? 0),
       dropped: status.dropped - (before?.dropped ?? 0),
+      evaluation_errors: status.evaluationErrors - (before?.evaluationErrors ?? 0),
       in_memory: status.inMemory,
       last_success_at: status.lastSuccessAt?.toISOString() ?? null,
       last_error: status.lastFailure?.reason ?? null,
@@ -35,24 +39,26 @@ export class StatusWriter {
     }));
     const upsert = `
       insert into pgstream.subscription_state as t
-        (subscription, state, delivered, dropped, in_memory, last_success_at, last_error,
-         last_error_at, next_attempt_at)
+        (subscription, state, delivered, dropped, evaluation_errors, in_memory, last_success_at,
+         last_error, last_error_at, next_attempt_at)
       select r.* from jsonb_to_recordset($1::jsonb) as r(
-        subscription bigint, state text, delivered bigint, dropped bigint, in_memory integer,
+        subscription bigint, state text, delivered bigint, dropped bigint, evaluation_errors bigint,
+        in_memory integer,
         last_success_at timestamptz, last_error text, last_error_at timestamptz,
         next_attempt_at timestamptz)
       where exists (select from pgstream.webhook_subscriptions s where s.id = r.subscription)
       on conflict (subscription) do update
       set state = excluded.state, delivered = t.delivered + excluded.delivered,
-          dropped = t.dropped + excluded.dropped, in_memory = excluded.in_memory,
+          dropped = t.dropped + excluded.dropped,
+          evaluation_errors = t.evaluation_errors + excluded.evaluation_errors, in_memory = excluded.in_memory,
           last_success_at = coalesce(excluded.last_success_at, t.last_success_at),
           last_error = coalesce(excluded.last_error, t.last_error),
           last_error_at = coalesce(excluded.last_error_at, t.last_error_at),
           next_attempt_at = excluded.next_attempt_at, updated_at = now()`;
     await this.#transactions.run((client) => client.query(upsert, [JSON.stringify(rows)]));
     for (const { id, status, text } of changed) {
-      const { delivered, dropped } = status;
-      this.#written.set(id, { text, delivered, dropped });
+      const { delivered, dropped, evaluationErrors } = status;
+      this.#written.set(id, { text, delivered, dropped, evaluationErrors });
     }
   }
 }

@@ -154,6 +154,16 @@ export const isHolding = (problem: Problem, { schema, table }: Subscription): bo
 export const isFor = (right: Right, subscription: Subscription): boolean =>
   right.kind !== 'denied' || right.problem === 'gone' || isHolding(right.problem, subscription);
 
+/** The subscription, invalid where its expressions use what its owner may not read any more. */
+export function withReadableProgram(subscription: Subscription, right: Right): Subscription {
+  const { program, owner } = subscription;
+  if (right.kind !== 'some' || !program) return subscription;
+  const hidden = program.columns?.find(({ name }) => !right.columns.includes(name));
+  if (!hidden) return subscription;
+  const invalidReason = `role "${owner}" may not read column "${hidden.name}", which it uses`;
+  return { ...subscription, invalidReason };
+}
+
 function rightOf({ columns, problem, reason, remedy }: Restriction): Right {
   if (problem === null) return { kind: 'some', columns: columns ?? [] };
   return { kind: 'denied', problem, reason: remedy ? `${reason}: ${remedy}` : String(reason) };

@@ -1,3 +1,4 @@
+import type { Program } from '../evaluation/program.js';
 import type { Format } from '../event/format.js';
 
 /** A subscription as `pgstream.subscription_changes.definition` holds it. */
@@ -34,6 +35,10 @@ export interface Subscription {
   readonly filter: string | null;
   /** A SQL expression that yields jsonb, sent instead of the body in `format`. */
   readonly payload: string | null;
+  /** Both of them, as they were checked; null where there are none. */
+  readonly program: Program | null;
+  /** Why they do not fit the table any more; null while they do. */
+  readonly invalidReason: string | null;
   readonly format: Format;
   /** The role that made it, and whose privileges decide what it is sent. */
   readonly owner: string;

@@ -71,6 +71,7 @@ describe('webhook_status', () => {
       denied: '0',
       owner: 'postgres',
       header_names: [],
+      evaluation_errors: '0',
     });
   });
 

@@ -3,6 +3,8 @@ import { execute } from '../helpers/documentation.js';
 
 it('the README does what it shows, step by step', () => execute('README.md', '## Try it'));
 
+it('the page on filters does what it shows, step by step', () => execute('docs/filters.md'));
+
 it('the tutorial does what it shows, step by step', () => execute('docs/tutorial.md'));
 
 it('the page on security does what it shows, step by step', () => execute('docs/security.md'));

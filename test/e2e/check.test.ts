@@ -135,3 +135,37 @@ test('exits with code 4 when the database cannot be reached', async () => {
   expect(await runner.exited).toEqual({ code: 4, signal: null });
   expect(runner.stderr).toContain('nothing listens there');
 });
+
+test('says who evaluates filters, and which of them do not fit their table any more', async () => {
+  await run('init');
+  const lease = await lead();
+  const { sql, name } = database;
+  await sql`create table item (id integer primary key, n integer)`;
+  await sql`
+    insert into pgstream.webhook_subscriptions (url, schema_name, table_name, filter)
+    values ('http://localhost/', 'public', 'item', 'new.n > 1')`;
+  expect(await codes()).toEqual(['no_evaluator']);
+  await sql`alter table item drop column n`;
+  expect(await codes()).toEqual(['invalid_expression', 'no_evaluator']);
+  await sql`alter table item add column n integer`;
+
+  const evaluate = async (login: string) => {
+    const url = new URL(database.url);
+    url.username = login;
+    const runner = startRunner(['check', '--json', '--pgurl', database.url], {
+      env: { PGSTREAM_EVALUATOR_URL: url.href },
+    });
+    await runner.exited;
+    const { findings } = JSON.parse(runner.stdout) as { findings: Finding[] };
+    return findings.map(({ code }) => code).filter((code) => code !== 'old_minor');
+  };
+  const role = `eval_${name}`;
+  await sql.unsafe(`create role ${role} login`);
+  try {
+    expect(await evaluate(role)).toEqual([]);
+    expect(await evaluate(new URL(database.url).username)).toEqual(['mighty_evaluator']);
+  } finally {
+    await sql.unsafe(`drop role ${role}`);
+    await lease.release();
+  }
+});

@@ -283,9 +283,16 @@ test('GET /openapi.json describes all that is answered, with what a subscription
     .map(({ name }) => String(name).replace(/^(schema|table)_name$/, '$1'))
     .filter(
       (name) =>
-        !['id', 'owner', 'created_at', 'disabled_reason', 'store_id', 'store_secret'].includes(
-          name,
-        ),
+        ![
+          'id',
+          'owner',
+          'created_at',
+          'disabled_reason',
+          'store_id',
+          'store_secret',
+          'program',
+          'invalid_reason',
+        ].includes(name),
     );
   expect(schema).toMatchObject({
     required: true,

@@ -23,6 +23,8 @@ export const testSubscription = (given: Partial<Subscription> = {}): Subscriptio
   secret: null,
   filter: null,
   payload: null,
+  program: null,
+  invalidReason: null,
   format: 'pgstream',
   owner: 'postgres',
   ...given,
