@@ -285,7 +285,8 @@ begin
       from pg_type y
       where y.typnamespace <> 'pg_catalog'::regnamespace and y.oid = any (
         pgstream._tree_numbers(v_tree, ':(?:vartype|consttype|funcresulttype|opresulttype|'
-          'resulttype|array_typeid|row_typeid|coalescetype|minmaxtype|casetype) (\d+)')))),
+          'resulttype|array_typeid|row_typeid|coalescetype|minmaxtype|casetype) (\d+)')
+        || array(select to_regtype(x.type)::oid from jsonb_to_recordset(part) as x(type text))))),
     'path', case when v_foreign then v_path else 'pg_catalog, pg_temp' end,
     'foreign', coalesce(v_foreign, false));
 end
@@ -369,6 +370,27 @@ comment on function pgstream._compile_program is
   'Checks filter and payload against the table as it stands, and returns what a runner evaluates; '
   'null where there are none. Fails with the reason where one of them could not work.';
 
+create or replace function pgstream._untrusted_type(types text[]) returns text
+  language sql stable parallel safe
+  set search_path = pg_catalog, pg_temp
+as $$
+  select case when t.oid is null then format('type %s does not exist', n.name)
+    else format('type %s is in the hands of %I', n.name, pg_get_userbyid(o.owner)) end
+  from unnest(types) n(name)
+  left join pg_type t on t.oid = to_regtype(n.name)
+  left join pg_namespace s on s.oid = t.typnamespace
+  cross join lateral (values (t.typowner), (s.nspowner)) o(owner)
+  -- roles of Postgres itself, such as pg_database_owner, have lower oids
+  where t.oid is null or o.owner >= 16384 and not pg_has_role(o.owner, current_user, 'member')
+  order by 1
+  limit 1
+$$;
+
+comment on function pgstream._untrusted_type is
+  'Why the caller should not evaluate expressions over values of these types: the owner of a type, '
+  'or of its schema, can change what is done with them, and is no member of the caller''s role. '
+  'Null where nothing speaks against it.';
+
 create or replace function pgstream._check_program(
   new_row pgstream.webhook_subscriptions, old_row pgstream.webhook_subscriptions
 ) returns pgstream.webhook_subscriptions
@@ -409,28 +431,37 @@ comment on function pgstream._check_program is
 create or replace function pgstream._recheck_programs(among oid[] default null) returns integer
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
-  set pgstream.recheck = 'on'
 as $$
 declare
   v_count integer := 0;
   v_id bigint;
 begin
   for v_id in
-    select s.id
-    from pgstream.webhook_subscriptions s
-    left join pg_namespace n on n.nspname = s.schema_name
-    left join pg_class c on c.relnamespace = n.oid and c.relname = s.table_name
-    where (s.filter is not null or s.payload is not null)
-      and (among is null or c.oid is null or c.oid = any (among)
-           or (s.program ->> 'table')::oid = any (among))
-      and (c.oid is null and s.invalid_reason is null
-           or s.program ->> 'table' is distinct from c.oid::text
-           or s.program ->> 'signature' is distinct from pgstream._table_signature(c.oid)
-           or s.invalid_reason is not null)
-    order by s.id
+    with judged as materialized (
+      select s.id, s.invalid_reason, s.program ->> 'table' as rel,
+             s.program ->> 'signature' as signature, c.oid
+      from pgstream.webhook_subscriptions s
+      left join pg_namespace n on n.nspname = s.schema_name
+      left join pg_class c on c.relnamespace = n.oid and c.relname = s.table_name
+      where (s.filter is not null or s.payload is not null)
+        and (among is null or c.oid is null or c.oid = any (among)
+             or (s.program ->> 'table')::oid = any (among))
+    ), tables as materialized (
+      select d.oid, pgstream._table_signature(d.oid) as signature
+      from (select distinct j.oid from judged j) d
+    )
+    select j.id
+    from judged j
+    left join tables t on t.oid = j.oid
+    where j.invalid_reason is not null and j.oid is not null
+       or j.invalid_reason is null and (
+         j.rel is distinct from j.oid::text or j.signature is distinct from t.signature)
+    order by j.id
   loop
     perform from pgstream.webhook_subscriptions s where s.id = v_id for update nowait;
+    perform set_config('pgstream.recheck', 'on', true);
     update pgstream.webhook_subscriptions set filter = filter where id = v_id;
+    perform set_config('pgstream.recheck', '', true);
     v_count := v_count + 1;
   end loop;
   return v_count;
@@ -468,16 +499,17 @@ comment on function pgstream.register_transform is
 create or replace function pgstream.unregister_transform(function regprocedure) returns boolean
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
-  set pgstream.recheck = 'on'
 as $$
 declare
   v_found boolean;
 begin
   delete from pgstream.transforms t where t.function = unregister_transform.function::text;
   v_found := found;
+  perform set_config('pgstream.recheck', 'on', true);
   update pgstream.webhook_subscriptions s
   set filter = s.filter
   where s.program @> '{"foreign": true}';
+  perform set_config('pgstream.recheck', '', true);
   return v_found;
 end
 $$;
