@@ -12,7 +12,9 @@ set local search_path = pg_catalog, pg_temp;
 \ir publications.sql
 \ir reconcile.sql
 \ir expressions.sql
+\ir expression_checks.sql
 \ir programs.sql
+\ir transforms.sql
 \ir subscriptions.sql
 \ir event_triggers.sql
 \ir table_rewrites.sql
