@@ -15,7 +15,9 @@ set local search_path = pg_catalog, pg_temp;
 \ir rights.sql
 \ir addresses.sql
 \ir expressions.sql
+\ir expression_checks.sql
 \ir programs.sql
+\ir transforms.sql
 \ir subscriptions.sql
 \ir secrets.sql
 \ir row_security.sql

@@ -159,6 +159,12 @@ begin
       v_subscription.schema_name, v_subscription.table_name, v_subscription.event_types,
       v_subscription.filter, v_subscription.payload, v_subscription.owner);
     if v_program is not null then
+      problem := pgstream._untrusted_type(
+        array(select jsonb_array_elements_text(v_program -> 'types')));
+      if problem is not null then
+        sent := null;
+        return;
+      end if;
       select p.matches, p.payload into v_matches, body
       from pgstream._preview_program(v_program, op, preview.old, preview.new) p;
       sent := coalesce(v_matches, false)

@@ -315,3 +315,68 @@ describe('a transform', () => {
     }
   });
 });
+
+describe('a preview', () => {
+  const preview = async (id: number, sides: string) => {
+    const [row] = await sql.unsafe(`select * from pgstream.preview(${id}, ${sides})`);
+    return row!;
+  };
+
+  test('tells the verdict and the body of a row', async () => {
+    const id = await subscribe({
+      table_name: 'keyed',
+      filter: `new.status = 'paid' and old.id is null`,
+      payload: `jsonb_build_object('id', new.id, 'op', op)`,
+    });
+    await sql`update pgstream.webhook_subscriptions set headers = '{"x-mine": "1"}'`;
+    expect(await preview(id, `new => '{"id": 1, "status": "paid"}'`)).toEqual({
+      op: 'I',
+      sent: true,
+      body: '{"id": 1, "op": "I"}',
+      headers: { 'x-mine': '1', 'content-type': 'application/json' },
+      problem: null,
+    });
+    expect(await preview(id, `new => '{"id": 1}', old => '{"id": 1}'`)).toMatchObject({
+      op: 'U',
+      sent: false,
+      body: null,
+    });
+    await sql`update pgstream.webhook_subscriptions set event_types = '{D}' where id = ${id}`;
+    expect(await preview(id, `new => '{"id": 1, "status": "paid"}'`)).toMatchObject({
+      sent: false,
+    });
+  });
+
+  test('tells why there is no verdict', async () => {
+    const id = await subscribe({ filter: '1 / new.id = 1' });
+    expect(await preview(id, `new => '{"id": 0}'`)).toMatchObject({
+      sent: false,
+      problem: 'division by zero',
+    });
+    await expect(preview(0, `new => '{}'`)).rejects.toMatchObject({ code: 'P0002' });
+    const all = await subscribe({ schema_name: '', table_name: '' });
+    await expect(preview(all, `new => '{}'`)).rejects.toMatchObject({ code: '0A000' });
+  });
+
+  test('runs nothing that the owner of a type could have made of it', async () => {
+    await sql.unsafe(`
+      create role maker; create schema made authorization maker;
+      create type made.kind as enum ('a'); alter type made.kind owner to maker;
+      create function made.evil(made.kind) returns json language plpgsql as
+        $$ begin insert into ran values ('json'); return '1'; end $$;
+      create cast (made.kind as json) with function made.evil(made.kind);
+      create table kinds (id int primary key, kind made.kind);
+      create role looker; grant looker to maker`);
+    try {
+      const id = await subscribe({ table_name: 'kinds', payload: 'to_jsonb(new)' });
+      const by = `new => '{"id": 1, "kind": "a"}'`;
+      expect(await preview(id, by)).toMatchObject({
+        sent: null,
+        problem: 'type made.kind is in the hands of maker',
+      });
+      expect(await sql`select from ran`).toHaveLength(0);
+    } finally {
+      await sql.unsafe('drop table kinds; drop owned by maker cascade; drop role maker, looker');
+    }
+  });
+});

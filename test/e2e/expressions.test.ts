@@ -249,7 +249,10 @@ test('without a login that has no rights, code of others is not evaluated', asyn
     create schema theirs authorization ${role};
     create type theirs.kind as enum ('a', 'b');
     alter type theirs.kind owner to ${role};
-    create table theirs_item (id integer primary key, kind theirs.kind)`);
+    create table theirs_item (id integer primary key, kind theirs.kind);
+    create function evil_json(theirs.kind) returns json language plpgsql as
+      $$ begin insert into ran values ('json'); return '1'; end $$;
+    create cast (theirs.kind as json) with function evil_json(theirs.kind)`);
   onTestFinished(() => sql.unsafe(`drop owned by ${role} cascade`).then(() => undefined));
   const runner = await start({ withEvaluator: false });
   await subscribe('enum', { table_name: 'orders', filter: `new.feeling = 'happy'` });
@@ -259,10 +262,11 @@ test('without a login that has no rights, code of others is not evaluated', asyn
     payload: `public.shape(jsonb_build_object('id', new.id))`,
   });
   await subscribe('theirs', { table_name: 'theirs_item', filter: `new.kind = 'a'` });
+  await subscribe('row', { table_name: 'theirs_item', payload: `to_jsonb(new)` });
   await sql`insert into orders (id, feeling, email) values (1, 'happy', 'A@b')`;
   await sql`insert into theirs_item values (1, 'a')`;
   await isSent(world, 'enum', 1);
-  for (const name of ['citext', 'shape', 'theirs']) {
+  for (const name of ['citext', 'shape', 'theirs', 'row']) {
     await eventually(async () => {
       expect(await status(name)).toMatchObject({
         state: 'invalid',
@@ -271,6 +275,7 @@ test('without a login that has no rights, code of others is not evaluated', asyn
       });
     }, patience);
   }
+  expect(await sql`select from ran`).toHaveLength(0);
   await runner.kill('SIGTERM');
   await sql`truncate orders`;
   await sql`delete from theirs_item`;
