@@ -235,4 +235,4 @@ create or replace function pgstream.revoke_listener(role regrole) returns void
   return pgstream._revoke('listener', role);
 
 comment on function pgstream.revoke_listener is
-  'Takes back what pgstream.grant_listener() gave: within seconds no more business events are sent.';
+  'Takes back what pgstream.grant_listener() gave: within seconds nothing more of them is sent.';

@@ -2,15 +2,19 @@
  * `pgstream run`: serves HTTP, stands by until the slot is free, and works at it (see tenure.ts),
  * again and again until it is told to stop.
  */
+import { randomBytes } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isSecrets } from './delivery/signature.js';
 import { waitForLease } from './lease/stand-by.js';
 import type { Log } from './log.js';
 import { slotError } from './replication/slot-error.js';
+import { seal } from './secrets/seal.js';
 import { createRoutes } from './server/routes.js';
 import { startServer } from './server/server.js';
 import type { Settings } from './settings/settings.js';
 import { openPool, openSource } from './source/source.js';
+import type { SubscriptionKey } from './subscriptions/request.js';
 import { createSubscriptionStore } from './subscriptions/store.js';
 import { isTrouble, Tenure } from './tenure.js';
 
@@ -22,6 +26,15 @@ export interface RunOptions {
 
 /** How long to wait before a slot that was in trouble is tried again. */
 const retryMs = 5_000;
+
+/** Seals the secrets of subscriptions that the role is to own, where there is a key. */
+const sealAs =
+  (owner: string, { secretKeys: [key] }: Settings) =>
+  (secret: string, { url, schema_name: schema, table_name: table, name }: SubscriptionKey) =>
+    // What is no secret is for SQL to refuse.
+    key && isSecrets(secret)
+      ? seal(key, { owner, url, schema, table, name }, secret.trim(), randomBytes(12))
+      : secret;
 
 const nothing = { lagBytes: 0, inFlight: 0, isHolding: false, subscriptions: [] };
 
@@ -40,7 +53,10 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
   const store = source.store && openPool(source.store);
   const explain = (error: unknown) => slotError(error, connection, slotName);
   const routes = createRoutes({
-    store: createSubscriptionStore(store ?? sql),
+    store: createSubscriptionStore(
+      store ?? sql,
+      sealAs((source.store ?? connection).user, settings),
+    ),
     status: () => ({ slot: slotName, ...(tenure?.status ?? waiting()) }),
     measure: () => tenure?.measured ?? { ...nothing, ...waiting() },
     explain: (error) => slotError(error, source.store ?? connection, slotName),

@@ -51,6 +51,16 @@ export function parseSecret(text: string): Secret {
   });
 }
 
+/** Whether the text is one or several secrets, separated by white space. */
+export function isSecrets(text: string): boolean {
+  try {
+    text.trim().split(/\s+/).forEach(parseSecret);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 const importSeed = (seed: Buffer) =>
   createPrivateKey({ key: Buffer.concat([pkcs8Head, seed]), format: 'der', type: 'pkcs8' });
 

@@ -64,8 +64,8 @@ export class StoreFollower {
       select store_id::text from pgstream.webhook_subscriptions where id = ${id}`;
     if (!copy?.store_id) return;
     await store`
-      update pgstream.webhook_subscriptions set enabled = false, disabled_reason = ${reason}
-      where id = ${copy.store_id}::bigint and enabled`;
+      select pgstream._disable_subscription(
+        subscription => ${copy.store_id}::bigint, reason => ${reason})`;
   }
 
   stop(): void {

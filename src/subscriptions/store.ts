@@ -19,7 +19,11 @@ export interface SubscriptionStore {
 
 const keyColumns = ['url', 'schema_name', 'table_name', 'name'];
 
-export function createSubscriptionStore(sql: Sql): SubscriptionStore {
+/** `seal` makes of a secret what is stored of it. */
+export function createSubscriptionStore(
+  sql: Sql,
+  seal: (secret: string, request: SubscriptionKey) => string,
+): SubscriptionStore {
   const columns = () => sql`
     id::float8 as id, url, schema_name, table_name, name, to_json(event_types) as event_types,
     filter, payload, format, ordering, max_in_flight, batch_size, batch_wait::text, timeout::text,
@@ -33,6 +37,7 @@ export function createSubscriptionStore(sql: Sql): SubscriptionStore {
         ...Object.fromEntries(given),
         event_types: request.event_types && arrayLiteral(request.event_types),
         headers: sql.json(request.headers ?? {}),
+        ...(request.secret && { secret: seal(request.secret, request) }),
       };
       const [row] = await sql<SubscriptionRow[]>`
         insert into pgstream.webhook_subscriptions ${sql(values)}

@@ -178,3 +178,28 @@ test('pgstream seal refuses what is no secret, and to work without a key', async
     message: expect.stringContaining('openssl rand'),
   });
 });
+
+test('a secret that comes over HTTP is sealed before it is stored, and signs', async () => {
+  const { sql, receiver, eventOf, start, stored } = await startItems();
+  const runner = await start(newKey());
+  const [, address] = await runner.waitForLog(/"url":"(http:[^"]+)"/);
+  const secret = newSecret();
+  const subscribe = (given: string) =>
+    fetch(`${address}/webhooks/subscribe`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ url: receiver.url, table: 'item', secret: given }),
+    });
+  expect((await subscribe('whsec_short')).status).toBe(400);
+  await sql`create table kept (secret text)`;
+  await sql.unsafe(`create function keep() returns trigger language plpgsql as
+    $$ begin insert into public.kept values (new.secret); return new; end $$;
+    create trigger keep before insert on pgstream.subscription_secrets
+    for each row execute function keep()`);
+  expect((await subscribe(secret)).status).toBe(201);
+  expect(await sql`select from kept where secret not like 'sealed:v1:%'`).toHaveLength(0);
+  await sql`insert into item values (1)`;
+  const { body, headers } = await eventOf(1);
+  new Webhook(secret).verify(body, headers as Record<string, string>);
+  expect(await stored()).toEqual([expect.stringMatching(/^sealed:v1:/)]);
+});
