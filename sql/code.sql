@@ -18,5 +18,15 @@ set local search_path = pg_catalog, pg_temp;
 \ir status.sql
 \ir store.sql
 \ir deliveries.sql
+\ir foreign_remote.sql
+\ir foreign_types.sql
+\ir foreign_dependents.sql
+\ir foreign_tables.sql
+\ir foreign_sync.sql
+\ir foreign_import.sql
+\ir foreign_status.sql
+\ir cached_tables.sql
+\ir cached_refresh.sql
 \ir comments.sql
+\ir foreign_comments.sql
 \ir grants.sql

@@ -8,6 +8,7 @@ begin;
 set local client_min_messages = warning;
 drop publication if exists pgstream_control, pgstream_insert, pgstream_update;
 \ir drop_code.sql
+\ir ../migrations/0013_foreign_databases.down.sql
 \ir ../migrations/0006_schema_objects.down.sql
 \ir ../migrations/0005_runner_lease.down.sql
 \ir ../migrations/0004_webhook_deliveries.down.sql

@@ -33,6 +33,7 @@ import { forkBefore, timelineAt, type Timelines } from './replication/timelines.
 import type { Measured } from './server/metrics.js';
 import type { Settings } from './settings/settings.js';
 import { describeTable } from './source/catalog.js';
+import { ForeignRefresher } from './source/foreign-refresher.js';
 import { oneAtATime } from './source/one-at-a-time.js';
 import { persist } from './source/persist.js';
 import { reconcileSchemas, whenFree } from './source/reconcile.js';
@@ -101,6 +102,7 @@ export class Tenure {
   #dispatcher: Dispatcher | undefined;
   #follower: SlotFollower | undefined;
   #storeFollower: StoreFollower | undefined;
+  #foreign: ForeignRefresher | undefined;
   #problem: PgstreamError | undefined;
 
   constructor(options: TenureOptions) {
@@ -179,6 +181,7 @@ export class Tenure {
       for (const timer of this.#timers) clearInterval(timer);
       this.#dispatcher?.stop();
       this.#storeFollower?.stop();
+      this.#foreign?.stop();
       this.#ended.abort();
       await this.#transport.close();
       this.#transactions.close();
@@ -196,6 +199,7 @@ export class Tenure {
     const follower = (this.#follower = this.#openFollower(pipeline, timelines));
     await this.#keepUp(dispatcher, follower);
     this.#storeFollower = this.#openStoreFollower();
+    this.#foreign = new ForeignRefresher(source.connection, this.#options.log);
     return { pipeline, dispatcher, follower };
   }
 
