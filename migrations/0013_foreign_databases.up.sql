@@ -58,7 +58,7 @@ create table pgstream.cached_tables (
   last_error_at timestamptz,
   constraint cached_tables_pkey primary key (target),
   constraint mode_is_table_or_materialized_view check (mode in ('table', 'materialized_view')),
-  constraint a_cached_table_has_a_key check (cardinality(key_columns) > 0),
+  constraint key_columns_are_named check (cardinality(key_columns) > 0),
   constraint only_a_table_has_a_watermark check (watermark is null or mode = 'table'),
   constraint refresh_every_is_at_least_a_second check (refresh_every >= '1 second')
 );

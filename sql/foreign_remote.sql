@@ -55,6 +55,8 @@ create or replace function pgstream._open_catalogs(server text, out place text)
 as $$
 declare
   v_key constant bigint := floor(random() * 1e15);
+  v_server record;
+  v_database oid;
   v_is_here boolean;
   v_message text;
   v_detail text;
@@ -63,7 +65,7 @@ begin
   perform pgstream._open_catalog(server, c.remote_schema, c.remote_table, c.columns)
   from (values
     ('pg_catalog', 'pg_database', 'oid oid, datname name'),
-    ('pg_catalog', 'pg_locks', 'locktype text, classid oid, objid oid, pid integer'),
+    ('pg_catalog', 'pg_locks', 'locktype text, database oid, classid oid, objid oid, pid integer'),
     ('pg_catalog', 'pg_namespace', 'oid oid, nspname name'),
     ('pg_catalog', 'pg_class',
      'oid oid, relname name, relnamespace oid, relkind "char", relispartition boolean'),
@@ -81,31 +83,31 @@ begin
     ('information_schema', 'tables', 'table_schema text, table_name text')
   ) c (remote_schema, remote_table, columns);
 
+  select pgstream._foreign_option(s.srvoptions, 'host') as host,
+         pgstream._foreign_option(s.srvoptions, 'port') as port,
+         pgstream._foreign_option(s.srvoptions, 'dbname') as dbname
+  into v_server
+  from pg_foreign_server s
+  where s.srvname = server;
+  execute 'select d.oid from pg_temp.pgstream_pg_database d where d.datname = $1'
+  into v_database using v_server.dbname;
+  place := format('%s:%s/%s#%s', v_server.host, v_server.port, v_server.dbname, v_database);
+
+  -- every database of a cluster sees the locks of all the others
   perform pg_advisory_xact_lock(v_key);
   execute
     'select exists (
        select
        from pg_temp.pgstream_pg_locks l
-       where l.locktype = ''advisory'' and l.pid = $1
+       where l.locktype = ''advisory'' and l.pid = $1 and l.database = $3
          and l.classid::bigint << 32 | l.objid::bigint = $2)'
-  into v_is_here using pg_backend_pid(), v_key;
+  into v_is_here using pg_backend_pid(), v_key, v_database;
   if v_is_here then
     raise exception 'server % leads back to this database', server
       using errcode = 'invalid_parameter_value',
             detail = 'A database cannot import itself.',
             hint = 'Give the host, port and dbname of the other database.';
   end if;
-
-  execute
-    'select concat_ws(''#'', $1, d.oid) from pg_temp.pgstream_pg_database d where d.datname = $2'
-  into place
-  using
-    (select format('%s:%s/%s', pgstream._foreign_option(s.srvoptions, 'host'),
-                   pgstream._foreign_option(s.srvoptions, 'port'),
-                   pgstream._foreign_option(s.srvoptions, 'dbname'))
-     from pg_foreign_server s where s.srvname = server),
-    (select pgstream._foreign_option(s.srvoptions, 'dbname')
-     from pg_foreign_server s where s.srvname = server);
 exception when sqlclient_unable_to_establish_sqlconnection or connection_failure then
   get stacked diagnostics v_message = message_text, v_detail = pg_exception_detail;
   raise exception 'cannot connect to foreign database %', server
