@@ -303,6 +303,12 @@ declare
   v_away text;
 begin
   drifted := '{}';
+  -- just found out, when it was to be brought in step
+  select d.last_error into v_away
+  from pgstream.cached_tables c
+  join pgstream.foreign_tables f on f.relation = c.source
+  join pgstream.foreign_databases d on d.server_name = f.server_name
+  where c.target = targets[1] and d.last_error ^@ '08' and d.last_error_at >= now();
   foreach v_target in array targets loop
     if v_away is not null then
       perform pgstream._note_failure(v_target, v_away);
@@ -315,6 +321,10 @@ begin
       -- the others would wait for the same connection in vain
       if sqlstate ^@ '08' then
         v_away := concat_ws(' ', sqlstate, sqlerrm);
+        update pgstream.foreign_databases d
+        set last_error = v_away, last_error_at = clock_timestamp()
+        from pgstream.foreign_tables f, pgstream.cached_tables c
+        where f.server_name = d.server_name and f.relation = c.source and c.target = v_target;
       elsif sqlstate in ('42703', '42P01', '42704', '42804', '42883', '22P02', '22P03') then
         drifted := drifted || v_target;
       end if;
@@ -356,7 +366,7 @@ begin
     perform pgstream._sync(pgstream._foreign_database(server_name));
   exception when others then
     update pgstream.foreign_databases d
-    set last_error = sqlerrm, last_error_at = clock_timestamp()
+    set last_error = concat_ws(' ', sqlstate, sqlerrm), last_error_at = clock_timestamp()
     where d.server_name = _keep_in_step.server_name;
     return false;
   end;

@@ -104,13 +104,12 @@ as $$
 declare
   v_parts constant text[] := parse_ident(target);
 begin
-  perform pgstream._check_given(to_jsonb(p)) from (
-    select v_parts[1] as schema, v_parts[2] as "table"
-  ) p;
   if cardinality(v_parts) <> 2 then
     raise exception '% is not the name of a table', target
       using errcode = 'invalid_name', hint = 'Write it as schema.table.';
-  elsif pgstream.is_system_schema(v_parts[1]) or to_regnamespace(quote_ident(v_parts[1])) is null
+  end if;
+  perform pgstream._check_given(jsonb_build_object('schema', v_parts[1], 'table', v_parts[2]));
+  if pgstream.is_system_schema(v_parts[1]) or to_regnamespace(quote_ident(v_parts[1])) is null
   then
     raise exception 'there is no schema % for a cached table', v_parts[1]
       using errcode = 'invalid_schema_name',

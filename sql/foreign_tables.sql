@@ -176,7 +176,7 @@ begin atomic
          w.name, w.type, w.not_null
   from present p
   full join wanted w on w.remote_number = p.wanted
-  order by w.name is not null, p.name is null, w.remote_number;
+  order by w.name is not null, p.name is null, w.remote_number, p.column_number;
 end;
 
 comment on function pgstream._column_changes is
