@@ -9,7 +9,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { markdown, print } from './report.mjs';
 
-const all = ['drain', 'webhook', 'latency', 'many', 'outage', 'ddl', 'memory'];
+const all = ['drain', 'webhook', 'latency', 'many', 'outage', 'ddl', 'refresh', 'memory'];
 
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 

@@ -151,6 +151,6 @@ function view({ name, key }: Table, { intoSchema, viewsSchema: schema }: FdwOpti
 /** Such that a few letters more are still a name. */
 function shortened(name: string): string {
   let short = name;
-  while (Buffer.byteLength(short) > 58) short = [...short].slice(0, -1).join('');
+  while (Buffer.byteLength(short) > 58) short = short.slice(0, -1);
   return short;
 }

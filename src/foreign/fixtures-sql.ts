@@ -32,7 +32,7 @@ function createTable(table: Table): string {
   const lines = table.columns.map((column) => `  ${describe(column, table)}`);
   if (table.key.length > 0) lines.push(`  primary key ${columnList(table.key)}`);
   const indexes = table.indexes.map(({ isUnique, body }, i) => {
-    const name = identifier(`${[...table.name].slice(0, 20).join('')}_fixture_${i + 1}`);
+    const name = identifier(`${table.name.slice(0, 20)}_fixture_${i + 1}`);
     return `create ${isUnique ? 'unique ' : ''}index if not exists ${name} on ${here} ${body};`;
   });
   return [`create table if not exists ${here} (`, lines.join(',\n'), ');', ...indexes].join('\n');

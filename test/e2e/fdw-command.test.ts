@@ -49,16 +49,14 @@ async function psql(text: string) {
 
 test('fdw prints what psql needs, with the names and the password quoted', async () => {
   const { stdout, stderr } = await fdw(
-    ...[
-      '--server',
-      'myserver',
-      '--fetch',
-      '100',
-      '--into-schema',
-      'my"schema',
-      '--views-schema',
-      'vw',
-    ],
+    '--server',
+    'myserver',
+    '--fetch',
+    '100',
+    '--into-schema',
+    'my"schema',
+    '--views-schema',
+    'vw',
   );
   expect(stderr).toBe('');
   const { hostname, port } = new URL(remote.url);
