@@ -21,11 +21,15 @@ set local search_path = pg_catalog, pg_temp;
 \ir foreign_remote.sql
 \ir foreign_types.sql
 \ir foreign_dependents.sql
+\ir foreign_columns.sql
 \ir foreign_tables.sql
+\ir foreign_matching.sql
 \ir foreign_sync.sql
+\ir foreign_servers.sql
 \ir foreign_import.sql
 \ir foreign_status.sql
 \ir cached_tables.sql
+\ir cached_merge.sql
 \ir cached_refresh.sql
 \ir comments.sql
 \ir foreign_comments.sql

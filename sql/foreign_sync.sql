@@ -1,100 +1,6 @@
 -- Keeps foreign tables as the tables that they stand for. Each table is repaired on its own: what
 -- cannot be done for one is told and undone, and the others go on.
 
-create or replace function pgstream._matched_tables(server text, tables jsonb, by_name boolean)
-  returns table (relation regclass, known jsonb, known_name text, remote jsonb, is_same boolean)
-  language sql stable parallel safe
-begin atomic
-  with tracked as (
-    select f.relation, f.columns, f.remote_name, coalesce(o.oid, n.oid) as oid,
-           o.oid is not null as is_same
-    from pgstream.foreign_tables f
-    left join lateral (
-      select r ->> 'oid' as oid from jsonb_array_elements(tables) r
-      where not by_name and r ->> 'oid' = f.remote_oid::text
-    ) o on true
-    left join lateral (
-      -- nobody else's by its oid
-      select r ->> 'oid' as oid from jsonb_array_elements(tables) r
-      where o.oid is null and r ->> 'name' = f.remote_name
-        and (by_name or not exists (
-          select from pgstream.foreign_tables x
-          where x.server_name = server and x.remote_oid::text = r ->> 'oid'))
-    ) n on true
-    where f.server_name = server
-  )
-  select t.relation, t.columns, t.remote_name, r.value, coalesce(t.is_same, false)
-  from tracked t
-  full join jsonb_array_elements(tables) r(value) on r.value ->> 'oid' = t.oid
-  -- what is gone first, so that its name is free, then what has another name, and new ones last
-  order by r.value is not null, t.relation is null,
-           r.value ->> 'name' is not distinct from t.remote_name, r.value ->> 'name';
-end;
-
-comment on function pgstream._matched_tables is
-  'The foreign tables of a server beside the tables that its database has; is_same: by the oid. '
-  'by_name: oids mean nothing any more.';
-
-create or replace function pgstream._rename_foreign_table(
-  relation regclass, was text, is_now text, final boolean
-) returns void
-  language plpgsql volatile parallel unsafe
-  set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_name record;
-begin
-  select c.relname, n.nspname, format('pgstream.%s', c.oid) as between into v_name
-  from pg_class c
-  join pg_namespace n on n.oid = c.relnamespace
-  where c.oid = relation;
-  if not final then
-    execute format('alter foreign table %s options (set table_name %L)', relation, is_now);
-    if v_name.relname = was then
-      execute format('alter foreign table %s rename to %I', relation, v_name.between);
-    end if;
-  elsif v_name.relname = v_name.between then
-    execute format('alter foreign table %s rename to %I', relation,
-                   case when to_regclass(format('%I.%I', v_name.nspname, is_now)) is null
-                     then is_now else was end);
-  end if;
-end
-$$;
-
-comment on function pgstream._rename_foreign_table is
-  'Follows a table that has another name in the foreign database, in two rounds, so that names '
-  'can be swapped. It is renamed here as well, unless it has a name of its own or the new one is '
-  'taken.';
-
-create or replace function pgstream._drop_foreign_table(relation regclass) returns text
-  language plpgsql volatile parallel unsafe
-  set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_needed_by text;
-begin
-  select string_agg(o.name, ', ' order by o.name) into v_needed_by
-  from (
-    select pg_describe_object('pg_class'::regclass, v.relation, 0) as name
-    from pgstream._views_on(relation) v
-    union
-    select b.name from pgstream._obstacles(relation) b(name)
-    union
-    select format('cached table %s', c.target)
-    from pgstream.cached_tables c
-    where c.source = _drop_foreign_table.relation
-  ) o;
-  if v_needed_by is null then
-    execute format('drop foreign table %s', relation);
-    delete from pgstream.foreign_tables f where f.relation = _drop_foreign_table.relation;
-  end if;
-  return v_needed_by;
-end
-$$;
-
-comment on function pgstream._drop_foreign_table is
-  'Drops a foreign table whose table is gone, unless something needs it; returns what does.';
-
 create or replace function pgstream._sync_table(
   database pgstream.foreign_databases, matched jsonb, by_name boolean, types jsonb,
   out action text, out detail text, out problem text
@@ -159,90 +65,6 @@ $$;
 comment on function pgstream._sync_table is
   'Creates, repairs or drops one foreign table, or says why it cannot.';
 
-create or replace function pgstream._foreign_database(server_name text)
-  returns pgstream.foreign_databases
-  language plpgsql volatile parallel unsafe
-  set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_database pgstream.foreign_databases;
-begin
-  perform pg_advisory_xact_lock(
-    hashtextextended(format('pgstream.foreign.%s', server_name), 0));
-  select d.* into v_database
-  from pgstream.foreign_databases d
-  join pg_foreign_server s on s.srvname = d.server_name
-  where d.server_name = _foreign_database.server_name;
-  if not found then
-    raise exception 'there is no foreign database "%"', server_name
-      using errcode = 'undefined_object',
-            detail = format('Imported are: %s.', coalesce(
-              (select string_agg(d.server_name, ', ' order by d.server_name)
-               from pgstream.foreign_databases d), 'none')),
-            hint = 'select * from pgstream.import_foreign_database(server_name => ..., ...);';
-  end if;
-  return v_database;
-end
-$$;
-
-comment on function pgstream._foreign_database is
-  'A foreign database that was imported, for this transaction alone to change.';
-
-create or replace function pgstream._check_schema(database pgstream.foreign_databases)
-  returns void
-  language plpgsql volatile parallel unsafe
-  set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_schemas text[];
-begin
-  execute
-    'select array_agg(n.nspname::text order by n.nspname) from pg_temp.pgstream_pg_namespace n
-     where not n.nspname ^@ ''pg_'''
-  into v_schemas;
-  if not database.remote_schema = any (v_schemas) then
-    raise exception 'foreign database % has no schema "%"', database.server_name,
-      database.remote_schema
-      using errcode = 'invalid_schema_name',
-            detail = format('Its schemas are: %s.', array_to_string(v_schemas, ', ')),
-            hint = 'Name one of them as remote_schema.';
-  end if;
-end
-$$;
-
-comment on function pgstream._check_schema is
-  'Fails where the foreign database whose catalogs are open has not the schema that is imported.';
-
-create or replace function pgstream._read_remote(
-  database pgstream.foreign_databases, by_name boolean, out tables jsonb, out types jsonb
-)
-  language plpgsql volatile parallel unsafe
-  set search_path = pg_catalog, pg_temp
-as $$
-begin
-  select coalesce(jsonb_agg(jsonb_build_object(
-           'oid', t.remote_oid::bigint, 'name', t.name, 'is_readable', t.is_readable,
-           'columns', t.columns)), '[]')
-  into tables
-  from pgstream._remote_tables(
-    database.remote_schema, database.table_names,
-    array(select f.remote_oid from pgstream.foreign_tables f
-          where f.server_name = database.server_name and not by_name)) t
-  -- what may not be read is not imported, but what was imported is not dropped for that
-  where t.is_readable or exists (
-    select from pgstream.foreign_tables f
-    where f.server_name = database.server_name
-      and (f.remote_oid = t.remote_oid or f.remote_name = t.name));
-  types := pgstream._remote_types(array(
-    select distinct ((c ->> 'type')::bigint)::oid
-    from jsonb_array_elements(tables) t, jsonb_array_elements(t -> 'columns') c
-    where (c ->> 'type')::bigint >= 10000));
-end
-$$;
-
-comment on function pgstream._read_remote is
-  'The tables to import, and their types, of the foreign database whose catalogs are open.';
-
 create or replace function pgstream._sync(database pgstream.foreign_databases)
   returns table (foreign_table text, action text, detail text)
   language plpgsql volatile parallel unsafe
@@ -276,9 +98,11 @@ begin
   return query
     select m.type_name, 'altered', m.detail
     from pgstream._mirror_enums(database.server_name, database.local_schema, v_remote.types) m;
-  select jsonb_agg(to_jsonb(m) || jsonb_build_object('relation_oid', m.relation::oid::bigint))
+  select jsonb_agg(to_jsonb(m) || jsonb_build_object('relation_oid', m.relation::oid::bigint)
+                   order by m.place)
   into v_matched
-  from pgstream._matched_tables(database.server_name, v_remote.tables, v_by_name) m;
+  from pgstream._matched_tables(database.server_name, v_remote.tables, v_by_name)
+    with ordinality m(relation, known, known_name, remote, is_same, place);
 
   perform pgstream._rename_foreign_table(m.relation, m.known_name, m.new_name, false)
   from jsonb_to_recordset(v_matched) r(relation_oid oid, known_name text, remote jsonb)
@@ -337,8 +161,13 @@ begin
     if dry_run then
       raise exception using errcode = 'PGS01';
     end if;
-  exception when sqlstate 'PGS01' then
-    -- what was tried is undone
+  exception
+    when sqlstate 'PGS01' then
+      -- what was tried is undone
+    when lock_not_available then
+      raise exception 'a foreign table of % is in use by another transaction', server_name
+        using errcode = 'lock_not_available',
+              hint = 'Sync again when it has ended, or wait longer: set lock_timeout = ''10s'';';
   end;
   return query
     select r.* from jsonb_to_recordset(v_done) r(foreign_table text, action text, detail text);

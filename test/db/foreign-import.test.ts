@@ -88,7 +88,7 @@ test.each<[string, () => Promise<Record<string, string>> | Record<string, string
     ['a missing name', () => ({ dbname: "''" }), '22004', /dbname =>/],
     ['itself', self, '22023', /other database/],
     ['our own schema', () => ({ local_schema: "'pgstream'" }), '22023', /another local_schema/],
-    ['an unknown option', () => ({ options: `'{"nosuch":"1"}'` }), 'HV00D', /./],
+    ['an unknown option', () => ({ options: `'{"fetch_sise":"1"}'` }), 'HV00D', /./],
     [
       'a password among the options',
       () => ({ options: `'{"password":"1"}'` }),
