@@ -74,6 +74,12 @@ begin
     from jsonb_each_text(options) o
     where o.value is distinct from pgstream._foreign_option(v_server.srvoptions, o.key)
   ) then
+    if not has_server_privilege(v_server.oid, 'usage') then
+      raise exception 'role % may not use foreign server %', current_user, server_name
+        using errcode = 'insufficient_privilege',
+              hint = format('As %I: grant usage on foreign server %I to %I;', v_server.owner,
+                            server_name, current_user);
+    end if;
     return;
   elsif not v_server.is_ours then
     raise exception 'only % may change where server % leads', v_server.owner, server_name

@@ -4,8 +4,10 @@
  * pgstream.refresh_due() itself, for pgstream.cached_status.
  */
 import postgres from 'postgres';
+import { exitCode } from '../errors.js';
 import type { Log } from '../log.js';
 import { postgresOptions, type Connection } from '../settings/connection.js';
+import { databaseError } from '../settings/database-error.js';
 import { oneAtATime } from './one-at-a-time.js';
 
 /** How often it is looked whether something is due. */
@@ -13,9 +15,11 @@ const lookMs = 1_000;
 
 export class ForeignRefresher {
   readonly #sql: postgres.Sql;
+  readonly #connection: Connection;
   readonly #log: Log;
   readonly #timer: NodeJS.Timeout;
   #reason: string | undefined;
+  #failing = new Set<string>();
   #isStopped = false;
 
   constructor(connection: Connection, log: Log) {
@@ -23,6 +27,7 @@ export class ForeignRefresher {
       ...postgresOptions({ ...connection, applicationName: 'pgstream refresh' }),
       max: 1,
     });
+    this.#connection = connection;
     this.#log = log;
     const refresh = oneAtATime(
       () => this.#refresh(),
@@ -48,21 +53,24 @@ export class ForeignRefresher {
       if (this.#reason !== undefined) this.#log.info('foreign tables can be refreshed again');
       this.#reason = undefined;
     } catch (error) {
-      const reason = (error as Error).message;
-      if (!this.#isStopped && reason !== this.#reason) {
+      const { message: reason, exitCode: exit } = databaseError(error, this.#connection);
+      // That our own database is away, the others of the runner tell.
+      if (this.#isStopped || exit === exitCode.cannotConnect) return;
+      if (reason !== this.#reason) {
         this.#log.warn({ reason }, 'cannot refresh cached tables');
       }
       this.#reason = reason;
     }
   }
 
-  /** Each error once, when it is new. */
+  /** Each cached table once, when it begins to fail. */
   async #tell(): Promise<void> {
     const failing = await this.#sql<{ target: string; reason: string }[]>`
-      select target::text, last_error as reason from pgstream.cached_tables where failures = 1
-        and last_error_at > clock_timestamp() - interval '5 s'`;
+      select target::text, last_error as reason from pgstream.cached_tables where failures > 0`;
     for (const { target, reason } of failing) {
+      if (this.#failing.has(target)) continue;
       this.#log.warn({ target, reason }, 'a cached table could not be refreshed');
     }
+    this.#failing = new Set(failing.map(({ target }) => target));
   }
 }

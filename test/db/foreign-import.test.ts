@@ -257,6 +257,39 @@ test('the password is for the caller alone, and readers have views', async () =>
   }
 });
 
+test('roles that are no superusers import, each with a mapping of its own', async () => {
+  const { local } = pair;
+  const database = (await local<{ name: string }[]>`select current_database() as name`)[0]!.name;
+  await local.unsafe(`create role first_importer; create role second_importer;
+    grant first_importer, second_importer to current_user;
+    grant usage on schema pgstream to first_importer, second_importer;
+    grant select, insert, update, delete on all tables in schema pgstream
+      to first_importer, second_importer;
+    grant execute on all routines in schema pgstream to first_importer, second_importer;
+    grant usage on type pgstream.foreign_text to first_importer;
+    grant create on database ${database} to first_importer;
+    grant usage on foreign data wrapper postgres_fdw to first_importer, second_importer`);
+  const given = { ...parameters(), server_name: "'own'" };
+  const text = Object.entries(given).map(([name, value]) => `${name} => ${value}`);
+  const as = (role: string) =>
+    local.begin(async (tx) => {
+      await tx.unsafe(`set local role ${role}`);
+      await tx.unsafe(`select pgstream.import_foreign_database(${text.join(', ')})`);
+      return [...(await tx`select code from own.item`)];
+    });
+  expect(await as('first_importer')).toEqual([{ code: 'one' }]);
+  expect(await failure(as('second_importer'))).toMatchObject({
+    code: '42501',
+    hint: 'As first_importer: grant usage on foreign server own to second_importer;',
+  });
+  await local.unsafe(`grant usage on foreign server own to second_importer;
+    grant usage on schema own to second_importer; grant select on own.item to second_importer`);
+  expect(await as('second_importer')).toEqual([{ code: 'one' }]);
+  await local`select pgstream.drop_foreign_database('own')`;
+  await local.unsafe(`drop owned by first_importer, second_importer;
+    drop role first_importer, second_importer`);
+});
+
 test('a database that runs pgstream tells how many versions its schemas have had', async () => {
   const other = await createForeignPair(await createDatabase());
   try {
