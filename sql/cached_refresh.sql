@@ -149,6 +149,7 @@ create or replace function pgstream._keep_in_step(server_name text, must boolean
 as $$
 declare
   v_database pgstream.foreign_databases;
+  v_version bigint;
 begin
   select d.* into v_database
   from pgstream.foreign_databases d
@@ -162,10 +163,10 @@ begin
       if v_database.remote_version is null then
         return false;
       end if;
-      perform pgstream._open_catalogs(server_name);
-      must := pgstream._remote_version(server_name) is distinct from v_database.remote_version;
       perform pgstream._close_catalogs();
-      if not must then
+      v_version := pgstream._count_versions(server_name);
+      perform pgstream._close_catalogs();
+      if v_version = v_database.remote_version then
         return false;
       end if;
     end if;

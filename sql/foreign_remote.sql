@@ -121,29 +121,41 @@ comment on function pgstream._open_catalogs is
   'Makes the catalogs of a foreign database readable as pg_temp.pgstream_<catalog>, and returns '
   'what tells it from others: where it is, and its oid. Fails when it is this database.';
 
+create or replace function pgstream._count_versions(server text) returns bigint
+  language plpgsql volatile parallel unsafe
+  set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_count bigint;
+begin
+  perform pgstream._open_catalog(server, 'pgstream', 'schema_log', 'version bigint');
+  execute 'select count(*) from pg_temp.pgstream_schema_log' into v_count;
+  return v_count;
+end
+$$;
+
+comment on function pgstream._count_versions is
+  'How many versions the schema log of a foreign database has.';
+
 create or replace function pgstream._remote_version(server text) returns bigint
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_version bigint;
+  v_has_log boolean;
 begin
   execute
-    'select count(*) from pg_temp.pgstream_tables t
-     where t.table_schema = ''pgstream'' and t.table_name = ''schema_log'''
-  into v_version;
-  if v_version = 0 then
-    return null;
-  end if;
-  perform pgstream._open_catalog(server, 'pgstream', 'schema_log', 'version bigint');
-  execute 'select count(*) from pg_temp.pgstream_schema_log' into v_version;
-  return v_version;
+    'select exists (
+       select from pg_temp.pgstream_tables t
+       where t.table_schema = ''pgstream'' and t.table_name = ''schema_log'')'
+  into v_has_log;
+  return case when v_has_log then pgstream._count_versions(server) end;
 end
 $$;
 
 comment on function pgstream._remote_version is
-  'How many versions the schema log of a foreign database has; null where it runs no pgstream, or '
-  'its log may not be read.';
+  'The same of the one whose catalogs are open; null where it runs no pgstream, or its log may '
+  'not be read.';
 
 create or replace function pgstream._remote_tables(
   remote_schema text, table_names text[], known oid[]

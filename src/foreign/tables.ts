@@ -61,7 +61,7 @@ const query = (keyOfForeign: string) => `
     where d.typtype = 'd'
   ), described as (
     select c.*, b.typcategory as category, b.typcategory = 'A' as is_array,
-           case when b.oid < 10000 and b.typname !~ '^_?(reg|aclitem|pg_)'
+           case when b.oid < 10000 and b.typname !~ '^_?(reg|aclitem|pg_(node_tree|ndistinct|dependencies|mcv_list|brin))'
              then format_type(b.oid, case when d.typmod >= 0 then d.typmod else c.atttypmod end)
            end as type,
            format_type(c.atttypid, c.atttypmod) as declared, e.oid as enum_oid

@@ -1,5 +1,6 @@
 import type postgres from 'postgres';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { createDatabase } from '../helpers/database.js';
 import { createForeignPair, type ForeignPair } from '../helpers/foreign.js';
 import { eventually } from '../helpers/poll.js';
 
@@ -145,6 +146,50 @@ test('a copy gets the columns that its source has, by itself', async () => {
   expect((await local`select * from item limit 1`)[0]).not.toHaveProperty('extra');
   await remote.unsafe('alter table item rename column remark to note');
   await local`call pgstream.refresh_due(force => true)`.simple();
+});
+
+test('a database that runs pgstream is followed as soon as its schema log has moved', async () => {
+  const other = await createForeignPair(await createDatabase());
+  try {
+    await other.remote`create table item (id integer primary key)`;
+    await other.importIt();
+    await other.local`select pgstream.cache_foreign_table('shop.item', 'public.item')`;
+    await other.remote`alter table item add column more integer default 5`;
+    await other.remote`insert into item values (1)`;
+    await other.local`call pgstream.refresh_due(force => true)`.simple();
+    expect([...(await other.local`select * from item`)]).toEqual([{ id: 1, more: 5 }]);
+  } finally {
+    await other.drop();
+  }
+});
+
+test('copies that are refreshed together are as of one moment', async () => {
+  await remote.unsafe(`truncate item; insert into item (id, data) values (1, '100');
+    create table item_too (id integer primary key, data json);
+    insert into item_too values (1, '100')`);
+  await pair.sync();
+  await local`select pgstream.cache_foreign_table('shop.item_too', 'public.item_too')`;
+  let isOver = false;
+  const move = async () => {
+    while (!isOver) {
+      await remote.unsafe(`
+        update item set data = (data::text::integer - 1)::text::json;
+        update item_too set data = (data::text::integer + 1)::text::json`);
+    }
+  };
+  const moving = move();
+  try {
+    for (let round = 0; round < 10; round++) {
+      await local`call pgstream.refresh_due(force => true)`.simple();
+      const [sum] = await local`
+        select (a.data::text::integer + b.data::text::integer) as total from item a, item_too b`;
+      expect(sum).toEqual({ total: 200 });
+    }
+  } finally {
+    isOver = true;
+    await moving;
+  }
+  await local`select pgstream.uncache_foreign_table('item_too')`;
 });
 
 test('what stands while the foreign database is away, and when it is tried again', async () => {
