@@ -6,7 +6,10 @@ let pair: ForeignPair;
 beforeAll(async () => {
   pair = await createForeignPair(await startRemote());
 });
-afterAll(() => pair.drop());
+afterAll(async () => {
+  await pair.local.unsafe('drop owned by sync_reader; drop role sync_reader');
+  await pair.drop();
+});
 
 const told = (done: readonly Done[]) =>
   done.map(({ foreign_table: table, action, detail }) => [table, action, detail].join(' ').trim());
@@ -158,14 +161,14 @@ test('sixty statements later everything still answers', async () => {
     insert into a values (1, 'one', 1.5, 'new', 'x')`);
   expect(told(await pair.importIt())).toEqual(['shop.status altered created', 'shop.a created']);
   await local.unsafe(`
-    create role shop_reader;
+    create role sync_reader;
     create view kept as select id, upper(name::text) as name, total from shop.a;
     create view kept_on_kept as select name, total::float8 as total from kept;
     create materialized view kept_rows as select id, name from shop.a;
     create unique index on kept_rows (id);
     comment on view kept is 'of the user';
-    grant select on kept to shop_reader;
-    grant select (id) on shop.a to shop_reader`);
+    grant select on kept to sync_reader;
+    grant select (id) on shop.a to sync_reader`);
 
   expect(statements.length).toBeGreaterThan(60);
   for (const [statement, ...done] of statements) {
@@ -204,8 +207,8 @@ test('sixty statements later everything still answers', async () => {
   expect(await pair.sync()).toEqual([]);
   const [kept] = await local`
     select obj_description('kept'::regclass) as comment,
-           has_table_privilege('shop_reader', 'kept', 'select') as view_is_granted,
-           has_column_privilege('shop_reader', 'shop.a', 'id', 'select') as column_is_granted`;
+           has_table_privilege('sync_reader', 'kept', 'select') as view_is_granted,
+           has_column_privilege('sync_reader', 'shop.a', 'id', 'select') as column_is_granted`;
   expect(kept).toEqual({
     comment: 'of the user',
     view_is_granted: true,
