@@ -9,7 +9,17 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { markdown, print } from './report.mjs';
 
-const all = ['drain', 'webhook', 'latency', 'many', 'filters', 'outage', 'ddl', 'memory'];
+const all = [
+  'drain',
+  'webhook',
+  'latency',
+  'many',
+  'filters',
+  'outage',
+  'ddl',
+  'refresh',
+  'memory',
+];
 
 for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1));
 

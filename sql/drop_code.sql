@@ -41,7 +41,7 @@ begin
   from pg_proc p
   where p.pronamespace = 'pgstream'::regnamespace and p.proname not in ('xid', 'xid_encode');
   if v_functions is not null then
-    execute format('drop function %s', v_functions);
+    execute format('drop routine %s', v_functions);
   end if;
 end
 $$;

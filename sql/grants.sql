@@ -2,8 +2,9 @@
 revoke all on schema pgstream from public;
 revoke all on all tables in schema pgstream from public;
 revoke all on all sequences in schema pgstream from public;
-revoke all on all functions in schema pgstream from public;
+revoke all on all routines in schema pgstream from public;
 revoke all on type pgstream.xid from public;
+revoke all on type pgstream.foreign_text from public;
 
 -- Roles that were given something by an earlier version get what this one gives.
 do $$

@@ -93,6 +93,13 @@ select not exists (select from pgstream.migrations where name = '0012_store')
   insert into pgstream.migrations (name, run_on) values ('0012_store', now());
 \endif
 
+select not exists (select from pgstream.migrations where name = '0013_foreign_databases')
+  as pending \gset
+\if :pending
+  \ir ../migrations/0013_foreign_databases.up.sql
+  insert into pgstream.migrations (name, run_on) values ('0013_foreign_databases', now());
+\endif
+
 \ir code.sql
 commit;
 \echo pgstream is installed

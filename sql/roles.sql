@@ -126,7 +126,8 @@ begin
   perform pgstream.grant_operator(role);
   perform pgstream._grant_subscribing(role);
   execute format('grant select on pgstream.webhook_subscriptions, pgstream.migrations, '
-                 'pgstream.schema_log, pgstream.row_security_exemptions to %s', role);
+                 'pgstream.schema_log, pgstream.row_security_exemptions, pgstream.cached_tables '
+                 'to %s', role);
   execute format('grant select, insert, update, delete on pgstream.webhook_deliveries, '
                  'pgstream.subscription_state to %s', role);
   execute format('grant select, delete on pgstream.subscription_changes to %s', role);

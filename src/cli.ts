@@ -2,6 +2,8 @@
 import { Command, CommanderError } from 'commander';
 import { addCheck } from './commands/check.js';
 import { addDemo } from './commands/demo.js';
+import { addFdw } from './commands/fdw.js';
+import { addFixtures } from './commands/fixtures.js';
 import { addInit, addTearDown } from './commands/init.js';
 import { addMigrate } from './commands/migrate.js';
 import { explain } from './commands/output.js';
@@ -24,6 +26,8 @@ addMigrate(program);
 addCheck(program);
 addSchema(program);
 addSeal(program);
+addFdw(program);
+addFixtures(program);
 addDemo(program);
 
 try {

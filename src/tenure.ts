@@ -39,6 +39,7 @@ import type { Measured } from './server/metrics.js';
 import { databaseError } from './settings/database-error.js';
 import type { Settings } from './settings/settings.js';
 import { describeTable } from './source/catalog.js';
+import { ForeignRefresher } from './source/foreign-refresher.js';
 import { oneAtATime } from './source/one-at-a-time.js';
 import { oncePerMoment } from './source/once-per-moment.js';
 import { markPassed } from './source/passed.js';
@@ -120,6 +121,7 @@ export class Tenure {
   #follower: SlotFollower | undefined;
   #storeFollower: StoreFollower | undefined;
   #reconciler: Reconciler | undefined;
+  #foreign: ForeignRefresher | undefined;
   #problem: PgstreamError | undefined;
 
   constructor(options: TenureOptions) {
@@ -221,6 +223,7 @@ export class Tenure {
       this.#judge.stop();
       this.#dispatcher?.stop();
       this.#storeFollower?.stop();
+      this.#foreign?.stop();
       this.#ended.abort();
       await this.#transport.close();
       this.#transactions.close();
@@ -240,6 +243,7 @@ export class Tenure {
     const follower = (this.#follower = this.#openFollower(pipeline, timelines));
     await this.#keepUp(dispatcher, follower);
     this.#storeFollower = this.#openStoreFollower();
+    this.#foreign = new ForeignRefresher(source.connection, this.#options.log);
     return { pipeline, dispatcher, follower };
   }
 

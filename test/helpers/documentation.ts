@@ -54,6 +54,7 @@ class Reader {
     this.#databaseUrl = databaseUrl;
     this.#directory = directory;
     this.#names.set('localhost:5432', new URL(databaseUrl).host);
+    this.#names.set('port => 5432', `port => ${new URL(databaseUrl).port}`);
   }
 
   async prepare(): Promise<void> {

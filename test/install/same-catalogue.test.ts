@@ -83,7 +83,7 @@ async function catalogue(sql: postgres.Sql): Promise<string[]> {
       union all
       select 'trigger', 'pg_trigger'::regclass, t.oid,
              concat_ws(' ', pg_get_triggerdef(t.oid), t.tgenabled), null
-      from pg_trigger t join relations c on c.oid = t.tgrelid
+      from pg_trigger t join relations c on c.oid = t.tgrelid and not t.tgisinternal
       union all
       select 'event trigger', 'pg_event_trigger'::regclass, e.oid,
              concat_ws(' ', e.evtname, e.evtevent, e.evttags, e.evtenabled, e.evtfoid::regproc),
