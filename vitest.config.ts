@@ -5,7 +5,7 @@ const cluster = 'test/helpers/cluster.ts';
 export default defineConfig({
   test: {
     pool: 'forks',
-    maxWorkers: 2,
+    maxWorkers: 3,
     projects: [
       {
         extends: true,

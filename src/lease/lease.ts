@@ -27,7 +27,7 @@ import { DurableRecord } from './durable.js';
 import { Watermarks } from './watermarks.js';
 import { fence, fencedError, type Tenure } from './fence.js';
 import { endTenure, readRecord, writeHeartbeat, type Report } from './row.js';
-import { askSlotFacts, findTrouble, troublesOf } from './trouble.js';
+import { askSlotFacts, findTrouble, serverBehind, troublesOf } from './trouble.js';
 import { isValidAt, nextBeatMs, type Moment, type Periods } from './timing.js';
 import { endReader } from './walsender.js';
 
@@ -62,6 +62,8 @@ export class Lease {
   #sent: Moment;
   #tried: number;
   #failures = 0;
+  /** The record of the server is older than what was on record for good. */
+  #restored: PgstreamError | undefined;
   #woken: (() => void)[] = [];
 
   /** `taken` is the moment just before the take-over was sent. */
@@ -136,7 +138,8 @@ export class Lease {
    * To be asked every few seconds. `received`: the greatest position that the server has told us of.
    * Rejects with the PgstreamError of a question that failed, which says nothing of the slot.
    */
-  findTrouble(received: () => Lsn): Promise<PgstreamError | undefined> {
+  async findTrouble(received: () => Lsn): Promise<PgstreamError | undefined> {
+    if (this.#restored) return this.#restored;
     const reading = { confirmed: () => this.confirmed, received };
     return findTrouble(this.#watch.ask, this.#options.slotName, reading);
   }
@@ -168,9 +171,9 @@ export class Lease {
    */
   async settle(): Promise<void> {
     const report = this.#options.report();
-    const answer = await writeHeartbeat(this.#lasting.ask, this.#tenure, report);
+    const answer = await writeHeartbeat(this.#lasting.ask, this.#tenure, report, this.confirmed);
     if (!answer) throw this.#lose();
-    if (report.confirmed !== undefined) this.#record.flushed(report.confirmed);
+    if (answer.confirmed !== null) this.#record.flushed(answer.confirmed);
   }
 
   /**
@@ -216,13 +219,17 @@ export class Lease {
     try {
       const report = this.#options.report();
       const past = this.#watermarks.pass(report.confirmed ?? 0n);
-      const answer = await writeHeartbeat(ask, this.#tenure, report, past);
+      const durable = record.confirmed;
+      const answer = await writeHeartbeat(ask, this.#tenure, report, durable, past);
       if (!answer) {
         this.#lose();
         return;
       }
+      const known = answer.confirmed ?? durable;
+      this.#restored =
+        known < durable ? serverBehind(this.#options.slotName, known, durable) : undefined;
       this.#watermarks.add({ position: answer.inserted, at: answer.at });
-      record.answered({ ...answer, written: report.confirmed ?? 0n });
+      record.answered({ ...answer, written: answer.confirmed ?? 0n });
       this.#sent = sent;
       this.#failures = 0;
       this.#wake();

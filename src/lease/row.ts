@@ -68,25 +68,41 @@ export async function beginTenure(ask: Ask, slotName: string, holder: Holder): P
 /**
  * Writes a heartbeat; undefined when the tenure is over. A heartbeat that was long under way cannot
  * revive a lease that has been released since. `past`: before this moment everything is confirmed.
+ *
+ * A record that is older than what was durable before is that of a server which was restored: what is
+ * confirmed is a position of another log, and is not written there. `confirmed`: the record now.
  */
 export async function writeHeartbeat(
   ask: Ask,
   tenure: Tenure,
   { confirmed, state, problem }: Report,
+  durable: Lsn,
   past?: string,
-): Promise<(Omit<Answer, 'written'> & { readonly at: string }) | undefined> {
-  const [row] = await ask<{ inserted: string; flushed: string; at: string }>(
+): Promise<
+  (Omit<Answer, 'written'> & { readonly at: string; readonly confirmed: Lsn | null }) | undefined
+> {
+  const [row] = await ask<{
+    inserted: string;
+    flushed: string;
+    at: string;
+    confirmed: string | null;
+  }>(
     `with log as materialized (
        select pg_current_wal_insert_lsn() as inserted, pg_current_wal_flush_lsn() as flushed
      )
      update pgstream.runner_lease
-     set heartbeat_at = clock_timestamp(), confirmed_lsn = greatest(confirmed_lsn, $4::pg_lsn),
+     set heartbeat_at = clock_timestamp(),
+       confirmed_lsn = case
+         when confirmed_lsn < $8::pg_lsn then confirmed_lsn
+         else greatest(confirmed_lsn, $4::pg_lsn)
+       end,
        confirmed_commit_at = coalesce($7::timestamptz, confirmed_commit_at),
        state = $5, problem = $6
      from log
      where slot_name = $1 and epoch = $2::bigint and holder ->> 'id' = $3
        and isfinite(heartbeat_at)
-     returning log.inserted::text, log.flushed::text, heartbeat_at::text as at`,
+     returning log.inserted::text, log.flushed::text, heartbeat_at::text as at,
+       confirmed_lsn::text as confirmed`,
     [
       tenure.slotName,
       String(tenure.epoch),
@@ -95,9 +111,17 @@ export async function writeHeartbeat(
       state,
       problem ?? null,
       past ?? null,
+      formatLsn(durable),
     ],
   );
-  return row && { inserted: parseLsn(row.inserted), flushed: parseLsn(row.flushed), at: row.at };
+  if (!row) return undefined;
+  const { inserted, flushed, at } = row;
+  return {
+    inserted: parseLsn(inserted),
+    flushed: parseLsn(flushed),
+    at,
+    confirmed: row.confirmed === null ? null : parseLsn(row.confirmed),
+  };
 }
 
 /** Ends a tenure, so that another runner need not wait. */

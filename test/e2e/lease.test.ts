@@ -514,3 +514,29 @@ test('what may be confirmed is still on record after a crash of the server', asy
     proxy.thaw();
   }
 });
+
+test('a record that is older than it was for good is left as it is, for the server was restored', async () => {
+  const slot = await newSlot();
+  const { sql } = database;
+  let confirmed: bigint | undefined;
+  const { lease, position } = await standBy(slot, {
+    periods: { ...quick, silenceMs: 3_600_000, beatMs: 10, flushMs: 5 },
+    report: () => ({
+      confirmed: confirmed === undefined ? undefined : (confirmed += 1n),
+      state: 'streaming',
+    }),
+  });
+  confirmed = position;
+  await eventually(() => lease.confirmed > position + 3n);
+  expect(await lease.findTrouble(() => 0n)).toBeUndefined();
+  const older = formatLsn(position + 1n);
+  await sql`
+    update pgstream.runner_lease set confirmed_lsn = ${older}::pg_lsn
+    where slot_name = ${slot}`;
+  await eventually(async () => {
+    expect(await lease.findTrouble(() => 0n)).toMatchObject({ code: 'server_behind' });
+  });
+  const [row] = await sql`
+    select confirmed_lsn::text as record from pgstream.runner_lease where slot_name = ${slot}`;
+  expect(row!['record']).toBe(older);
+});
