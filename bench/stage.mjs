@@ -3,6 +3,7 @@
  * measured is how fast it is read and delivered: by the runner, or, from a copy of its slot, by
  * pg_recvlogical.
  */
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import http from 'node:http';
 import { buffer } from 'node:stream/consumers';
@@ -13,7 +14,7 @@ const publication = 'pgstream_control,pgstream_insert,pgstream_update';
 const copyName = 'bench_copy';
 
 /** For `secret`: requests are signed. */
-export const secret = `whsec_${Buffer.alloc(32, 'bench').toString('base64')}`;
+export const secret = `whsec_${randomBytes(32).toString('base64')}`;
 
 /** `setUp(sql, url)` makes tables and subscriptions, while the runner runs. */
 export async function startStage(setUp) {
