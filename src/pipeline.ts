@@ -106,6 +106,21 @@ interface Recipients {
   readonly views: ReadonlyMap<Subscription, View>;
 }
 
+/** A change that somebody is told of. */
+interface Occurrence {
+  readonly open: OpenTransaction;
+  /** Its count in the transaction. */
+  readonly ordinal: number;
+  readonly change: Change;
+  readonly lsn: string;
+  readonly keys: readonly number[];
+  readonly table: Table;
+  readonly tables: readonly number[];
+  readonly isBarrier: boolean;
+  readonly event: EventSummary;
+  readonly views: Recipients['views'];
+}
+
 interface Table {
   readonly relation: Relation;
   /** Its rows are business events. */
@@ -364,49 +379,22 @@ export class Pipeline {
     changedTables: readonly number[],
     { subscriptions, views }: Recipients,
   ): void {
-    const { dispatcher, judge, injectMetadata, versions } = this.#options;
-    const { commitLsn, ordinal, commit, isLate, id, transaction } = open;
+    const { dispatcher, judge } = this.#options;
+    const { commit, ordinal, transaction } = open;
     const { action } = change;
-    const event = summaryOf(table, change, commit.timestamp);
-    const tables = changedTables.length === 0 ? table.lane : [table.relation.oid, ...changedTables];
-    const isBarrier = action === 'T' || changedTables.length > 0;
+    const occurrence: Occurrence = {
+      open,
+      ordinal,
+      change,
+      lsn,
+      keys,
+      table,
+      tables: changedTables.length === 0 ? table.lane : [table.relation.oid, ...changedTables],
+      isBarrier: action === 'T' || changedTables.length > 0,
+      event: summaryOf(table, change, commit.timestamp),
+      views,
+    };
     this.#bodies.forget();
-    const bodyFor = (subscription: Subscription): Slice => {
-      const view = views.get(subscription)!;
-      const isInjected = injectMetadata || subscription.injectMetadata;
-      const { encoders, ids } = view.prepare(versions);
-      const encoder = encoders.of(subscription.format, isInjected ? ids : undefined);
-      const ownId = encoder.tellsId ? webhookId(id.prefix, ordinal, subscription.id) : '';
-      return this.#bodies.of(encoder, view.show(change), commit, lsn, ownId);
-    };
-    const deliveryTo = (subscription: Subscription, body: Slice, format = subscription.format) => {
-      transaction.hold();
-      return new Delivery({
-        id,
-        subscription: subscription.id,
-        commitLsn,
-        ordinal,
-        event,
-        format,
-        columns: views.get(subscription)!.columns,
-        body,
-        bytes: body.length,
-        transaction,
-        stored: 'no',
-        isLate,
-        tables,
-        keys,
-        barrier: isBarrier || isFirstBeyondChange(table, subscription.id),
-      });
-    };
-    const refuse = (
-      subscription: Subscription,
-      body: Slice,
-      { reason, isInvalid }: { readonly reason: string; readonly isInvalid: boolean },
-    ) => {
-      const failure = { status: null, reason, at: new Date() };
-      dispatcher.refuse(subscription, deliveryTo(subscription, body), failure, isInvalid);
-    };
 
     const split = this.#plans.split(table.relation, subscriptions);
     let targets: readonly Target[] = split.targets;
@@ -415,19 +403,22 @@ export class Pipeline {
       if (judge.mayWait(subscription.id)) {
         targets = [...targets, { subscription, position: undefined }];
       } else {
-        dispatcher.deliver(subscription, deliveryTo(subscription, bodyFor(subscription)));
+        const body = this.#bodyFor(occurrence, subscription);
+        dispatcher.deliver(subscription, this.#deliveryTo(occurrence, subscription, body));
       }
     }
     for (const subscription of split.invalid) {
       const problem = { reason: subscription.invalidReason!, isInvalid: true };
-      refuse(subscription, bodyFor(subscription), problem);
+      this.#refuse(occurrence, subscription, this.#bodyFor(occurrence, subscription), problem);
     }
     if (targets.length === 0) return;
 
     // What the change holds is gone afterwards.
     const captured = split.plan.capture(change);
     const bodies = new Map(
-      targets.map(({ subscription }) => [subscription, bodyFor(subscription)] as const),
+      targets.map(
+        ({ subscription }) => [subscription, this.#bodyFor(occurrence, subscription)] as const,
+      ),
     );
     const bytes = [...new Set(bodies.values())].reduce((sum, { length }) => sum + length, 0);
     transaction.hold();
@@ -440,18 +431,68 @@ export class Pipeline {
       bytes: captured.bytes + bytes + questionBytes,
       settle: ({ subscription }: Target, verdict: Verdict) => {
         const usual = bodies.get(subscription)!;
-        if (verdict.kind === 'failed') refuse(subscription, usual, verdict);
+        if (verdict.kind === 'failed') this.#refuse(occurrence, subscription, usual, verdict);
         if (verdict.kind !== 'send') return;
         const { body } = verdict;
         dispatcher.deliver(
           subscription,
           body === undefined
-            ? deliveryTo(subscription, usual)
-            : deliveryTo(subscription, sliceOf(Buffer.from(body)), 'pgstream'),
+            ? this.#deliveryTo(occurrence, subscription, usual)
+            : this.#deliveryTo(occurrence, subscription, sliceOf(Buffer.from(body)), 'pgstream'),
         );
       },
       done: () => transaction.release(),
     });
+  }
+
+  /** The usual body; to be made before the next message is taken. */
+  #bodyFor({ open, ordinal, change, lsn, views }: Occurrence, subscription: Subscription): Slice {
+    const { injectMetadata, versions } = this.#options;
+    const view = views.get(subscription)!;
+    const isInjected = injectMetadata || subscription.injectMetadata;
+    const { encoders, ids } = view.prepare(versions);
+    const encoder = encoders.of(subscription.format, isInjected ? ids : undefined);
+    const ownId = encoder.tellsId ? webhookId(open.id.prefix, ordinal, subscription.id) : '';
+    return this.#bodies.of(encoder, view.show(change), open.commit, lsn, ownId);
+  }
+
+  #deliveryTo(
+    { open, ordinal, event, keys, table, tables, isBarrier, views }: Occurrence,
+    subscription: Subscription,
+    body: Slice,
+    format = subscription.format,
+  ): Delivery {
+    const { id, commitLsn, transaction, isLate } = open;
+    transaction.hold();
+    return new Delivery({
+      id,
+      subscription: subscription.id,
+      commitLsn,
+      ordinal,
+      event,
+      format,
+      columns: views.get(subscription)!.columns,
+      body,
+      bytes: body.length,
+      transaction,
+      stored: 'no',
+      isLate,
+      tables,
+      keys,
+      barrier: isBarrier || isFirstBeyondChange(table, subscription.id),
+    });
+  }
+
+  /** It could not be told whether the event is to be sent. */
+  #refuse(
+    occurrence: Occurrence,
+    subscription: Subscription,
+    body: Slice,
+    { reason, isInvalid }: { readonly reason: string; readonly isInvalid: boolean },
+  ): void {
+    const failure = { status: null, reason, at: new Date() };
+    const delivery = this.#deliveryTo(occurrence, subscription, body);
+    this.#options.dispatcher.refuse(subscription, delivery, failure, isInvalid);
   }
 
   #recipients(table: Table, action: Action): Recipients {
