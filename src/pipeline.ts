@@ -27,8 +27,9 @@ import { sliceOf, type Slice } from './event/slice.js';
 import { typeName } from './event/type-name.js';
 import { transactionIdPrefix, webhookId } from './event/webhook-id.js';
 import { PgstreamError } from './errors.js';
-import type { Judge, Target, Verdict } from './evaluation/judge.js';
+import type { Judge } from './evaluation/judge.js';
 import { Plans } from './evaluation/plans.js';
+import type { Target, Verdict } from './evaluation/question.js';
 import { copyTag, dataHeaderBytes, positionOf } from './replication/copy-data.js';
 import { formatLsn, lsnTextAt, type Lsn } from './replication/lsn.js';
 import {

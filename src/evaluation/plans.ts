@@ -1,7 +1,7 @@
 /** Who is asked, and who is not, before subscriptions are sent an event of a table. */
 import type { Relation } from '../replication/pgoutput.js';
 import type { Subscription } from '../subscriptions/subscription.js';
-import type { Target } from './judge.js';
+import type { Target } from './question.js';
 import { Plan } from './plan.js';
 
 /** The subscriptions that an event matches. */
