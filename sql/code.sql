@@ -44,5 +44,6 @@ set local search_path = pg_catalog, pg_temp;
 \ir cached_refresh.sql
 \ir roles.sql
 \ir comments.sql
+\ir ledger_comment.sql
 \ir foreign_comments.sql
 \ir grants.sql

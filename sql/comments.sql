@@ -7,7 +7,6 @@ comment on domain pgstream.xid is
 
 comment on sequence pgstream.xid_serial is 'The counter part of new xids.';
 
-comment on table pgstream.migrations is 'The migrations that have run, oldest first.';
 comment on column pgstream.migrations.id is 'The order in which they ran.';
 comment on column pgstream.migrations.name is 'The file, without its ending.';
 comment on column pgstream.migrations.run_on is 'When it ran.';
@@ -55,7 +54,8 @@ comment on table pgstream.schema_state is
 comment on column pgstream.schema_state.only_row is 'Always true.';
 comment on column pgstream.schema_state.system_identifier is
   'The cluster; in another one, tables are found again by their names.';
-comment on column pgstream.schema_state.database_oid is 'The database; likewise.';
+comment on column pgstream.schema_state.database_oid is
+  'The database, and above its 32 bits the oid of this table; likewise.';
 comment on column pgstream.schema_state.fingerprint is
   'What told that the catalogs had not changed since the last reconcile().';
 

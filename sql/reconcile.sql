@@ -143,7 +143,7 @@ begin
   end loop;
   delete from pgstream.table_ids i
   where not exists (select from pg_class c where c.oid::bigint = i.oid);
-  update pgstream.schema_state set fingerprint = v_fingerprint;
+  update pgstream.schema_state set fingerprint = v_fingerprint, database_oid = pgstream._home();
 end
 $$;
 

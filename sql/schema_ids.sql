@@ -5,9 +5,10 @@
 -- nothing rewrites but a GRANT on it): where that differs, and the table's name is another one too,
 -- the oid is a different table's by now, and the row goes.
 --
--- In another database (restored from a dump, upgraded by pg_upgrade, copied) oids mean nothing.
--- That shows in pgstream.schema_state, and each table and column is found again by its name; what
--- runners have passed there is forgotten.
+-- In another database (restored from a dump, upgraded by pg_upgrade, copied) oids mean nothing, nor
+-- do they in the same one when a dump has been restored over it. That shows in the row of
+-- pgstream.schema_state, which then names another server, database or table than it is in; each
+-- table and column is found again by its name, and what runners have passed there is forgotten.
 --
 -- A column's id is "<id of the table>-<number>". The number is found by attnum and kept; new ones
 -- are above all that the table has ever had.
@@ -76,18 +77,30 @@ $$;
 comment on function pgstream._assign_ids is
   'Gives ids to the tables of these oids, and to their columns, that have none yet.';
 
+create or replace function pgstream._home() returns bigint
+  language sql stable parallel safe
+begin atomic
+  select d.oid::bigint | ('pgstream.schema_state'::regclass::oid::bigint << 32)
+  from pg_database d
+  where d.datname = current_database();
+end;
+
+comment on function pgstream._home is
+  'The oid of this database, and above its 32 bits that of the table pgstream.schema_state.';
+
 create or replace function pgstream._is_moved() returns boolean
   language sql stable parallel safe
 begin atomic
   select not exists (
     select from pgstream.schema_state s
     join pg_control_system() c on c.system_identifier = s.system_identifier
-    join pg_database d on d.oid::bigint = s.database_oid and d.datname = current_database()
+    -- without the oid of the table it is as its migration has left it
+    where s.database_oid in (pgstream._home(), pgstream._home() & 4294967295)
   );
 end;
 
 comment on function pgstream._is_moved is
-  'Whether the ids stem from another database, of which this one is a copy.';
+  'Whether the ids stem from another database, or from tables that a dump has been restored over.';
 
 create or replace function pgstream._adopt_ids() returns void
   language plpgsql volatile parallel unsafe
@@ -122,9 +135,7 @@ begin
 
   delete from pgstream.schema_state;
   insert into pgstream.schema_state (system_identifier, database_oid)
-  select c.system_identifier, d.oid::bigint
-  from pg_control_system() c, pg_database d
-  where d.datname = current_database();
+  select c.system_identifier, pgstream._home() from pg_control_system() c;
 end
 $$;
 

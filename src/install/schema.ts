@@ -90,6 +90,7 @@ export function removeSchema(client: pg.Client): Promise<boolean> {
         'drop publication if exists pgstream_control, pgstream_insert, pgstream_update',
       );
       if (!(await isInstalled(client))) return false;
+      await client.query(await readBundle('ledger.sql'));
       await client.query(await readBundle('drop_code.sql'));
       await migrate(client, 'down');
       await client.query('drop table pgstream.migrations');

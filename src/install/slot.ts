@@ -1,6 +1,7 @@
 /** The replication slot: what it must be, making it, dropping it. */
 import type pg from 'pg';
 import { PgstreamError } from '../errors.js';
+import { anew } from '../replication/slot-error.js';
 
 const outputPlugin = 'pgoutput';
 
@@ -47,9 +48,7 @@ export function checkSlot(slot: Slot | undefined, name: string, database: string
       'slot_lost',
       `replication slot "${name}" has been invalidated: changes that it had not delivered are gone`,
       {
-        hint:
-          'pgstream tear-down && pgstream init make a new one, from now on. ' +
-          'See max_slot_wal_keep_size.',
+        hint: `Begin anew, from now on: ${anew(name)}; see max_slot_wal_keep_size.`,
       },
     );
   }

@@ -11,7 +11,7 @@ export function slotError(error: unknown, connection: Connection, slot: string):
   const explained = databaseError(error, connection);
   if (explained.code === notInState && /replication slot/.test(explained.message)) {
     return new PgstreamError('slot_lost', `replication slot "${slot}": ${explained.message}`, {
-      hint: `${explained.hint ?? ''} Drop the slot, then pgstream init makes a new one, from now on.`.trim(),
+      hint: `${explained.hint ?? ''} Begin anew, from now on: ${anew(slot)}`.trim(),
       cause: error,
     });
   }
@@ -28,19 +28,15 @@ export function slotError(error: unknown, connection: Connection, slot: string):
   return explained;
 }
 
-export const publicationMissing = (
-  message: string,
-  slot: string,
-  cause?: unknown,
-): PgstreamError => {
-  const flag = `--replication-slot ${slot}`;
-  return new PgstreamError('publication_missing', message, {
-    hint:
-      'It was dropped, or is younger than the slot. ' +
-      `pgstream tear-down ${flag} && pgstream init ${flag} make both anew, from now on.`,
+export const publicationMissing = (message: string, slot: string, cause?: unknown): PgstreamError =>
+  new PgstreamError('publication_missing', message, {
+    hint: `It was dropped, or is younger than the slot. Begin anew, from now on: ${anew(slot)}`,
     cause,
   });
-};
+
+/** What to type for a new slot, through which nothing comes that was written before. */
+export const anew = (slot: string): string =>
+  `select pg_drop_replication_slot('${slot}'); then pgstream init --replication-slot ${slot}`;
 
 /** The slot is at a position that we never confirmed. */
 export const slotMoved = (slot: string, confirmed: Lsn, position: Lsn): PgstreamError =>

@@ -144,7 +144,7 @@ describe('a slot is in trouble', () => {
     await eventually(async () => {
       expect(await trouble()).toMatchObject({
         code: 'slot_lost',
-        hint: expect.stringContaining('pgstream tear-down && pgstream init'),
+        hint: expect.stringContaining(`pg_drop_replication_slot('${slot}'); then pgstream init`),
       });
     });
   });

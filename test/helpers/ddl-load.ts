@@ -34,8 +34,8 @@ async function runSession(options: LoadOptions, session: number): Promise<string
   const succeeds = (text: string) =>
     sql.unsafe(text).then(
       () => true,
-      ({ code, message }: postgres.PostgresError) => {
-        if (!ofTheirOwn.has(code)) unexpected.push(`${code} ${message}: ${text}`);
+      ({ code, message, where = '' }: postgres.PostgresError) => {
+        if (!ofTheirOwn.has(code)) unexpected.push(`${code} ${message}: ${text} ${where}`);
         return false;
       },
     );

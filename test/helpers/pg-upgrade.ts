@@ -39,8 +39,8 @@ interface Directories {
   /** Of the new one, after the upgrade. */
   after: string;
   /** Makes the new cluster of the one before, which has been shut down. */
-  upgrade(): Promise<void>;
-  remove(): Promise<void>;
+  readonly upgrade: () => Promise<void>;
+  readonly remove: () => Promise<void>;
 }
 
 /** Places for two clusters, the second of which is to be upgraded from the first. */
