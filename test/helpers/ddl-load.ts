@@ -16,7 +16,8 @@ interface LoadOptions {
 
 /**
  * Answers the errors that no statement should have failed with. Each session has tables of its own,
- * so that whatever a statement waits for, or fails with, is ours.
+ * so that whatever a statement waits for, or fails with, is ours; but for the short lock of a catalog
+ * that grows, which a lock_timeout counts as well: such an error has no function of ours in its context.
  */
 export async function runDdlLoad(options: LoadOptions): Promise<string[]> {
   const sessions = Array.from({ length: options.sessions }, (_, i) =>
@@ -35,7 +36,10 @@ async function runSession(options: LoadOptions, session: number): Promise<string
     sql.unsafe(text).then(
       () => true,
       ({ code, message, where = '' }: postgres.PostgresError) => {
-        if (!ofTheirOwn.has(code)) unexpected.push(`${code} ${message}: ${text} ${where}`);
+        const isOfCatalogs = code === '55P03' && where === '';
+        if (!ofTheirOwn.has(code) && !isOfCatalogs) {
+          unexpected.push(`${code} ${message}: ${text} ${where}`);
+        }
         return false;
       },
     );
