@@ -7,6 +7,7 @@ export async function tableFindings(ask: Ask): Promise<Finding[]> {
     ...(await unreconciled(ask)),
     ...(await withoutIdentity(ask)),
     ...(await unpublished(ask)),
+    ...(await partitioned(ask)),
   ];
 }
 
@@ -72,4 +73,31 @@ async function unpublished(ask: Ask): Promise<Finding[]> {
     what: `${table} is subscribed to, but not in publication ${publication}`,
     next: 'select pgstream.sync_publications();',
   }));
+}
+
+/** What leaves a partitioned table with a partition, the server never says of it. */
+async function partitioned(ask: Ask): Promise<Finding[]> {
+  const [row] = await ask<{ tables: string }>(
+    `select string_agg(format('%I.%I', n.nspname, c.relname), ', ' order by n.nspname, c.relname)
+       as tables
+     from pgstream._wanted_tables() w
+     join pg_class c on c.oid = w.rel and c.relkind = 'p'
+     join pg_namespace n on n.oid = c.relnamespace
+     where exists (
+       select from pgstream.webhook_subscriptions s
+       where coalesce(s.event_types = '{}' or s.event_types && '{T,*}', true)
+         and pgstream._name_matches(n.nspname, s.schema_name)
+         and pgstream._name_matches(c.relname, s.table_name)
+     )
+     having count(*) > 0`,
+  );
+  if (!row) return [];
+  return [
+    {
+      severity: 'notice',
+      code: 'partitions',
+      what: `a TRUNCATE, DETACH or DROP of a single partition is no event: ${row.tables}`,
+      next: 'Where that matters, delete its rows first.',
+    },
+  ];
 }

@@ -83,8 +83,8 @@ test('names the tables whose changes do not all arrive, with what to type', asyn
     create table "Odd name" (n integer) partition by range (n);
     create table part partition of "Odd name" default;
     create table keyed (n integer primary key);
-    insert into pgstream.webhook_subscriptions (url, schema_name, table_name)
-    values ('http://localhost/hook', 'public', '');`);
+    insert into pgstream.webhook_subscriptions (url, schema_name, table_name, event_types)
+    values ('http://localhost/hook', 'public', '', '{I,U,D}');`);
   const found = await check();
   expect(found.map(({ code }) => code)).toEqual(['no_replica_identity', 'no_replica_identity']);
   expect(found.map(({ next }) => next)).toEqual([

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { Finding } from '../../src/check/finding.js';
 import { createDatabase, type TestDatabase } from '../helpers/database.js';
 import { startDelivery, type Delivery } from '../helpers/delivery.js';
+import { startRunner } from '../helpers/runner.js';
 
 let database: TestDatabase;
 let delivery: Delivery;
@@ -71,4 +73,27 @@ test('a row that moves between partitions is deleted and inserted under one name
   ]);
   const [deleted, inserted] = delivery.receiver.requests.slice(-3);
   expect(inserted!.at - deleted!.at).toBeGreaterThanOrEqual(300);
+});
+
+test('a partition that is emptied alone is no event, which check says', async () => {
+  const { sql } = database;
+  await sql.unsafe(`
+    create table r (id integer primary key) partition by range (id);
+    create table r1 partition of r for values from (0) to (100) partition by range (id);
+    create table r11 partition of r1 for values from (0) to (100);
+    create table r2 partition of r for values from (100) to (200);
+  `);
+  await sql`insert into r values (1), (101)`;
+  for (const table of ['r1', 'r2', 'r']) await sql.unsafe(`truncate ${table}`);
+  expect(await eventsOf('r')).toEqual(['I id=1 | none', 'I id=101 | none', 'T none | none']);
+
+  const checked = startRunner(['check', '--json', '--pgurl', database.url]);
+  await checked.exited;
+  const { findings } = JSON.parse(checked.stdout) as { findings: Finding[] };
+  expect(findings).toContainEqual({
+    severity: 'notice',
+    code: 'partitions',
+    what: expect.stringMatching(/single partition is no event: .*public\.r$/) as string,
+    next: expect.stringContaining('delete its rows first') as string,
+  });
 });
