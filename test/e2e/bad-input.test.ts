@@ -206,7 +206,11 @@ describe('slots that cannot be used', () => {
     }
     const { code } = await runner.exited;
     const outcome = { code, stdout: runner.stdout, stderr: runner.stderr };
-    expectError(outcome, [1, /publication "pgstream_\w+" does not exist/, /pg_drop_replication_slot/]);
+    expectError(outcome, [
+      1,
+      /publication "pgstream_\w+" does not exist/,
+      /pg_drop_replication_slot/,
+    ]);
   });
 
   test('one that cannot be created in time: nothing stays behind', async () => {

@@ -121,6 +121,39 @@ test.skipIf(!upgradable)(
 );
 
 test.skipIf(!upgradable)(
+  'a slot that comes along, as from version 17 on, is accepted by init and not by itself',
+  { timeout },
+  async () => {
+    const { old, after, upgrade, receiver } = await setUp();
+    await old.sql`create table item (id integer primary key, version integer default 1)`;
+    await old.sql`
+      insert into pgstream.webhook_subscriptions (url, table_name) values (${receiver.url}, 'item')`;
+    const runner = pgstream(old.url, 'run');
+    await runner.waitForLog(/"streaming"/);
+    await old.sql`insert into item values (1)`;
+    await confirmed(old.sql);
+    await runner.kill('SIGTERM');
+    await old.sql.end();
+    await old.stop();
+
+    await upgrade();
+    const { sql, url } = await startServer(after);
+    // what pg_upgrade of version 17 does
+    await sql`select pg_create_logical_replication_slot('pgstream_postgres_slot', 'pgoutput')`;
+    const refused = pgstream(url, 'run');
+    expect(await refused.exited).toMatchObject({ code: 1 });
+    expect(refused.stderr).toMatch(/pgstream init .* accepts the gap/);
+    expect(await pgstream(url, 'init').exited).toMatchObject({ code: 0 });
+    await pgstream(url, 'run').waitForLog(/"streaming"/);
+    await sql`insert into item values (2)`;
+    await drained(sql);
+    expect(arrivals(receiver)).toEqual(['I 1 1', 'I 2 1']);
+    const [first, second] = accepted(receiver).map((each) => idOf(each).split('_')[1]);
+    expect(second).not.toBe(first);
+  },
+);
+
+test.skipIf(!upgradable)(
   'event triggers that went before the upgrade are made again after it, and nothing is missed',
   { timeout },
   async () => {
