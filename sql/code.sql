@@ -25,7 +25,10 @@ set local search_path = pg_catalog, pg_temp;
 \ir event_triggers.sql
 \ir table_rewrites.sql
 \ir ddl_capture.sql
+\ir event_bodies.sql
+\ir signatures.sql
 \ir preview.sql
+\ir preview_changes.sql
 \ir status.sql
 \ir store.sql
 \ir deliveries.sql

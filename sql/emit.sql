@@ -77,6 +77,7 @@ begin
   values (emit.type, emit.key, emit.data)
   returning id into v_id;
   delete from pgstream.emitted_events e where e.id = v_id;
+  perform pgstream._note_emitted(emit.type, emit.data);
 end
 $$;
 

@@ -102,3 +102,22 @@ $$;
 
 comment on function pgstream._check_format is
   'Fails with 22023 unless it is a format that the other columns of the subscription allow.';
+
+create or replace function pgstream._wants_rows(event_types text[], op text) returns boolean
+  language sql immutable parallel safe
+  return coalesce(event_types = '{}' or event_types && array[op, '*'], true);
+
+comment on function pgstream._wants_rows is
+  'Whether a subscription with these event types is to row changes of this kind.';
+
+create or replace function pgstream._wants_business(event_types text[], type text) returns boolean
+  language sql immutable parallel safe
+begin atomic
+  select coalesce(bool_or(
+    w.wanted in (_wants_business.type, '*')
+    or w.wanted like '%.*' and _wants_business.type ^@ rtrim(w.wanted, '*')), false)
+  from unnest(event_types) w(wanted);
+end;
+
+comment on function pgstream._wants_business is
+  'Whether a subscription with these event types is to business events of this type.';

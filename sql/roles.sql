@@ -40,6 +40,26 @@ $$;
 
 comment on function pgstream._grant_functions is 'Grants the use of functions of ours.';
 
+create or replace function pgstream._grant_previewing(role regrole) returns void
+  language plpgsql volatile parallel unsafe
+  set search_path = pg_catalog, pg_temp
+as $$
+begin
+  execute format('grant select on pgstream._signing to %s', role);
+  perform pgstream._grant_functions(
+    '{preview,preview_begin,preview_changes,_preview_changes,_previewed_changes,_capture_change,'
+    '_capture_changes,_captured_changes,_refuse_commit,_preview_setting,_preview_request,'
+    '_preview_texts,_preview_program,_preview_table,_compile_program,_untrusted_type,'
+    '_expression_columns,_plain_type,_is_catalog_reference,_wanted_tables,_wants_rows,'
+    '_wants_business,is_system_schema,_is_pattern,_name_matches,_event_body,_event_headers,'
+    '_event_row,_event_value,_event_type,_event_source,_event_time,_percent_encoded,_sign,'
+    '_hmac_sha256}', role);
+end
+$$;
+
+comment on function pgstream._grant_previewing is
+  'Grants the previews and all that they call. None of it tells more than the role may see.';
+
 create or replace function pgstream._grant_watching(role regrole) returns void
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
@@ -55,8 +75,8 @@ begin
   perform pgstream._grant_columns(
     'pgstream.replication_status', 'select',
     '{slot_name,state,problem,heartbeat_at,confirmed_lsn,lag_bytes,lag_seconds}', '{}', role);
-  perform pgstream._grant_functions(
-    '{replay,wait_delivered,preview,preview_changes,_name_matches}', role);
+  perform pgstream._grant_functions('{replay,wait_delivered,_name_matches}', role);
+  perform pgstream._grant_previewing(role);
 end
 $$;
 

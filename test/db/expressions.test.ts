@@ -333,8 +333,14 @@ describe('a preview', () => {
       op: 'I',
       sent: true,
       body: '{"id": 1, "op": "I"}',
-      headers: { 'x-mine': '1', 'content-type': 'application/json' },
+      headers: {
+        'x-mine': '1',
+        'content-type': 'application/json',
+        'webhook-id': `evt_preview_1_${id}`,
+        'webhook-timestamp': expect.stringMatching(/^\d{10}$/),
+      },
       problem: null,
+      signature_note: 'the subscription has no secret',
     });
     expect(await preview(id, `new => '{"id": 1}', old => '{"id": 1}'`)).toMatchObject({
       op: 'U',
