@@ -99,13 +99,14 @@ begin
     order by 1
   loop
     if has_table_privilege(v_table, 'trigger') then
-      execute format('create trigger pgstream_preview_statement before insert or update or delete '
+      -- triggers fire in the order of their names: this is the first
+      execute format('create trigger "!pgstream_preview_statement" before insert or update or delete '
                      'on %s for each statement execute function pgstream._capture_change(%L)',
                      v_table, v_table::oid);
-      execute format('create trigger pgstream_preview_row after insert or update or delete '
+      execute format('create trigger "!pgstream_preview_row" after insert or update or delete '
                      'on %s for each row execute function pgstream._capture_change(%L)',
                      v_table, v_table::oid);
-      execute format('create trigger pgstream_preview_truncate after truncate '
+      execute format('create trigger "!pgstream_preview_truncate" after truncate '
                      'on %s for each statement execute function pgstream._capture_change(%L)',
                      v_table, v_table::oid);
     else
