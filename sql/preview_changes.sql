@@ -25,20 +25,24 @@ begin
   perform set_config('pgstream.preview_position', v_n::text, true);
   if tg_when = 'AFTER' and tg_level = 'ROW' then
     select array_agg(a.attname order by a.attnum),
-           format('select jsonb_object($2, array[%s]::text[])', string_agg(
-             format('case num_nulls(($1).%1$I) when 0 then format(''%%s'', ($1).%1$I) end',
-                    a.attname), ', ' order by a.attnum))
+           format('select pg_catalog.jsonb_object($2, array[%s]::text[])', string_agg(
+             format('case pg_catalog.num_nulls(($1).%1$I) when 0 then '
+                    'pg_catalog.format(''%%s'', ($1).%1$I) end', a.attname), ', '
+             order by a.attnum))
     into v_names, v_select
     from pg_attribute a
     where a.attrelid = tg_relid and a.attnum > 0 and not a.attisdropped
       and (a.attgenerated = '' or a.attgenerated = 's'
            and current_setting('server_version_num')::integer >= 180000);
-    if tg_op <> 'DELETE' then
+    -- values that are names are printed as the runner sees them
+    perform set_config('search_path', 'public', true);
+    if tg_op in ('INSERT', 'UPDATE') then
       execute v_select into v_new using new, v_names;
     end if;
-    if tg_op <> 'INSERT' then
+    if tg_op in ('UPDATE', 'DELETE') then
       execute v_select into v_old using old, v_names;
     end if;
+    perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
   end if;
   insert into pg_temp.pgstream_preview (n, depth, relation, op, new, old)
   values (v_n, pg_trigger_depth(), tg_argv[0]::oid,
@@ -153,7 +157,7 @@ comment on function pgstream._note_emitted is
 
 create or replace function pgstream._captured_changes()
   returns table (ordinal bigint, relation oid, op text, new jsonb, old jsonb, data jsonb)
-  language plpgsql stable parallel safe
+  language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
 as $$
 begin
