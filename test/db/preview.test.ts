@@ -211,9 +211,7 @@ describe('a preview of statements', () => {
       alter function place() owner to writer_${alice.name}`);
     const rows = await alice.sql.unsafe(ofAll('select place()'));
     expect(rows).toMatchObject([{ op: 'I', sent: true }]);
-    await sql.unsafe(
-      `drop owned by writer_${alice.name} cascade; drop role writer_${alice.name}`,
-    );
+    await sql.unsafe(`drop owned by writer_${alice.name} cascade; drop role writer_${alice.name}`);
   });
 
   test('does not wait for those who write the table', async () => {
@@ -257,9 +255,10 @@ describe('a preview of a transaction', () => {
 
   test('cannot be committed', async () => {
     const { alice } = await setUp();
-    await expect(
-      alice.sql.begin((tx) => tx.unsafe(`${begin}; ${insert}`)),
-    ).rejects.toMatchObject({ code: '2D000', hint: expect.stringContaining('rollback') });
+    await expect(alice.sql.begin((tx) => tx.unsafe(`${begin}; ${insert}`))).rejects.toMatchObject({
+      code: '2D000',
+      hint: expect.stringContaining('rollback'),
+    });
     await expect(alice.sql.unsafe(begin)).rejects.toMatchObject({ code: '2D000' });
     expect(await alice.sql`select from orders`).toHaveLength(0);
     expect(
@@ -282,7 +281,9 @@ describe('a preview of a transaction', () => {
     const by = postgres(bob.url, { max: 1, onnotice: (notice) => notices.push(notice) });
     await takenBack(by, begin);
     await by.end();
-    expect(notices.map(({ message }) => message)).toContain('changes of public.orders are not shown');
+    expect(notices.map(({ message }) => message)).toContain(
+      'changes of public.orders are not shown',
+    );
   });
 
   test('shows business events to those who listen', async () => {

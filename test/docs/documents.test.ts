@@ -5,6 +5,8 @@ it('the README does what it shows, step by step', () => execute('README.md', '##
 
 it('the page on filters does what it shows, step by step', () => execute('docs/filters.md'));
 
+it('the page on previews does what it shows, step by step', () => execute('docs/preview.md'));
+
 it('what is said of foreign databases is what they do', () => execute('docs/foreign.md'));
 
 it('the tutorial does what it shows, step by step', () => execute('docs/tutorial.md'));

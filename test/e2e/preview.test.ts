@@ -187,7 +187,11 @@ test('values of every type', async () => {
 
 test('filters, payloads, batches, and columns that the owner may not read', async () => {
   const { sql, receiver, add, subscribe, expectForetold, foretell } = await startPreviews({
-    some: { schema_name: 'public', table_name: 'orders', filter: `new.status = 'paid' or old.id = 2` },
+    some: {
+      schema_name: 'public',
+      table_name: 'orders',
+      filter: `new.status = 'paid' or old.id = 2`,
+    },
     shaped: {
       schema_name: 'public',
       table_name: 'orders',
@@ -214,7 +218,12 @@ test('filters, payloads, batches, and columns that the owner may not read', asyn
           '{I,U,D,T}')`;
     });
   }
-  await subscribe({ url: `${receiver.url}/wrong`, schema_name: 'public', table_name: 'orders', filter: '1 / new.id = 1' });
+  await subscribe({
+    url: `${receiver.url}/wrong`,
+    schema_name: 'public',
+    table_name: 'orders',
+    filter: '1 / new.id = 1',
+  });
   await subscribe({ url: `${receiver.url}/off`, table_name: 'orders', enabled: false });
   const stories = [
     `insert into orders values (1, 2.5, 'new', '{"tag": "x"}', '2024-02-29', '{a}', 'secret')`,
@@ -229,7 +238,9 @@ test('filters, payloads, batches, and columns that the owner may not read', asyn
     expect(foretold.filter(({ path }) => path === '/off')).toMatchObject([
       { sent: false, problem: expect.stringContaining('disabled'), body: expect.any(String) },
     ]);
-    expect(foretold.some(({ body }) => body?.includes('secret') && /narrow/.test(body))).toBe(false);
+    expect(foretold.some(({ body }) => body?.includes('secret') && /narrow/.test(body))).toBe(
+      false,
+    );
   }
   const [wrong] = (await foretell('insert into orders (id) values (0)')).filter(
     ({ path }) => path === '/wrong',
