@@ -31,7 +31,7 @@ const retryMs = 5_000;
 const sealAs =
   (owner: string, { secretKeys: [key] }: Settings) =>
   (secret: string, { url, schema_name: schema, table_name: table, name }: SubscriptionKey) =>
-    // What is no secret is for SQL to refuse.
+    // What is no secret, or a weak one, is for SQL to refuse.
     key && isSecrets(secret)
       ? seal(key, { owner, url, schema, table, name }, secret.trim(), randomBytes(12))
       : secret;

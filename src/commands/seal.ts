@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { text } from 'node:stream/consumers';
 import type { Command } from 'commander';
-import { parseSecret } from '../delivery/signature.js';
+import { checkSecrets } from '../delivery/signature.js';
 import { seal } from '../secrets/seal.js';
 import { usageError } from '../settings/usage.js';
 import { secretKeysOf } from '../settings/secret-keys.js';
@@ -34,7 +34,7 @@ export function addSeal(program: Command): void {
         );
       }
       const secret = (await text(process.stdin)).trim();
-      secret.split(/\s+/).forEach(parseSecret);
+      checkSecrets(secret);
       print(seal(key, binding, secret, randomBytes(12)));
     });
 }

@@ -51,15 +51,36 @@ export function parseSecret(text: string): Secret {
   });
 }
 
-/** Whether the text is one or several secrets, separated by white space. */
+/**
+ * Refuses what SQL would refuse, of which it sees nothing any more once it is sealed.
+ *
+ * @throws PgstreamError `invalid_secret` unless the text is one or several secrets, separated by white
+ * space, that look random; it does not quote them.
+ */
+export function checkSecrets(text: string): void {
+  for (const secret of text.trim().split(/\s+/)) {
+    parseSecret(secret);
+    const bytes = Buffer.from(secret.slice(secret.indexOf('_') + 1), 'base64');
+    if (new Set(bytes).size < fewestBytes) {
+      throw new PgstreamError('invalid_secret', 'a secret is not random', {
+        hint: 'Let a machine make one, e.g. openssl rand -base64 32',
+      });
+    }
+  }
+}
+
+/** Whether `checkSecrets` has nothing against the text. */
 export function isSecrets(text: string): boolean {
   try {
-    text.trim().split(/\s+/).forEach(parseSecret);
+    checkSecrets(text);
     return true;
   } catch {
     return false;
   }
 }
+
+/** So many different ones a random secret has; the same as in the SQL function `pgstream._check_secret`. */
+const fewestBytes = 12;
 
 const importSeed = (seed: Buffer) =>
   createPrivateKey({ key: Buffer.concat([pkcs8Head, seed]), format: 'der', type: 'pkcs8' });

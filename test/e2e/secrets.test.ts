@@ -54,6 +54,9 @@ async function startItems() {
   return { sql, receiver, eventOf, start, subscribe, stored, state };
 }
 
+/** Of eleven different bytes. */
+const weak = `whsec_${Buffer.from('0123456789a'.repeat(4)).toString('base64')}`;
+
 /** Runs `pgstream seal` with a secret on its stdin. */
 function sealSecret(key: string, secret: string, flags: string[]): Promise<string> {
   return new Promise((resolve, reject) => {
@@ -169,6 +172,10 @@ test('pgstream seal refuses what is no secret, and to work without a key', async
     code: 1,
     message: expect.stringContaining('not one of Standard Webhooks'),
   });
+  await expect(sealSecret(newKey(), weak, flags)).rejects.toMatchObject({
+    code: 1,
+    message: expect.stringContaining('not random'),
+  });
   await expect(sealSecret('', newSecret(), flags)).rejects.toMatchObject({
     code: 2,
     message: expect.stringContaining('PGSTREAM_SECRET_KEY'),
@@ -191,6 +198,9 @@ test('a secret that comes over HTTP is sealed before it is stored, and signs', a
       body: JSON.stringify({ url: receiver.url, table: 'item', secret: given }),
     });
   expect((await subscribe('whsec_short')).status).toBe(400);
+  const refused = await subscribe(weak);
+  expect(refused.status).toBe(400);
+  expect(await refused.text()).toContain('not random');
   await sql`create table kept (secret text)`;
   await sql.unsafe(`create function keep() returns trigger language plpgsql as
     $$ begin insert into public.kept values (new.secret); return new; end $$;
