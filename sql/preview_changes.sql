@@ -103,16 +103,15 @@ begin
     order by 1
   loop
     if has_table_privilege(v_table, 'trigger') then
-      -- triggers fire in the order of their names: this is the first
-      execute format('create trigger "!pgstream_preview_statement" before insert or update or delete '
-                     'on %s for each statement execute function pgstream._capture_change(%L)',
-                     v_table, v_table::oid);
-      execute format('create trigger "!pgstream_preview_row" after insert or update or delete '
-                     'on %s for each row execute function pgstream._capture_change(%L)',
-                     v_table, v_table::oid);
-      execute format('create trigger "!pgstream_preview_truncate" after truncate '
-                     'on %s for each statement execute function pgstream._capture_change(%L)',
-                     v_table, v_table::oid);
+      -- triggers fire in the order of their names: these are the first
+      execute format(
+        'create trigger "!pgstream_preview_statement" before insert or update or delete on %1$s '
+        'for each statement execute function pgstream._capture_change(%2$L); '
+        'create trigger "!pgstream_preview_row" after insert or update or delete on %1$s '
+        'for each row execute function pgstream._capture_change(%2$L); '
+        'create trigger "!pgstream_preview_truncate" after truncate on %1$s '
+        'for each statement execute function pgstream._capture_change(%2$L)',
+        v_table, v_table::oid);
     else
       raise notice 'changes of % are not shown', v_table
         using detail = format('Role "%s" may not see them.', current_user),

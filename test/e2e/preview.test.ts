@@ -43,8 +43,7 @@ const normalHeaders = (headers: Record<string, unknown>) =>
   Object.fromEntries(
     Object.entries(headers)
       .filter(([name]) => ofPgstream.test(name))
-      .map(([name, value]) => [name, ofItsOwn.test(name) ? 'there' : value])
-      .sort(),
+      .map(([name, value]) => [name, ofItsOwn.test(name) ? 'there' : value]),
   );
 
 const normal = ({ path, body, headers }: Told) => ({
@@ -73,7 +72,10 @@ async function startPreviews(kinds: Record<string, Record<string, string | numbe
     return rows.map((row) => ({ ...row, path: new URL(row.url).pathname }));
   };
   /** Previews the statements, runs them, and expects that what arrives is what was foretold. */
-  const expectForetold = async (statements: string, arrange = (told: unknown[]) => told) => {
+  const expectForetold = async (
+    statements: string,
+    arrange = (told: Told[]): unknown[] => told,
+  ) => {
     const foretold = await foretell(statements);
     const from = receiver.requests.length;
     await sql.unsafe(statements);
@@ -176,11 +178,13 @@ test('values of every type', async () => {
   await sql`create schema types`;
   await sql.unsafe(typeDefinitions);
   await add();
-  for (const [group, columns] of await typeColumns(sql)) {
+  const [server] = await sql`select current_setting('server_version_num')::integer as version`;
+  for (const [group, all] of await typeColumns(sql)) {
+    const columns = all.filter(({ name }) => name !== 'rounded' || server!['version'] >= 150000);
     const [create, identity, ...changes] = tableStory(`types."${group}"`, 'full', columns);
     await sql.unsafe(`${create}; ${identity}`);
     // The order in which a statement finds rows depends on what has been taken back before.
-    const inAnyOrder = (told: unknown[]) => told.map((one) => JSON.stringify(one)).sort();
+    const inAnyOrder = (told: Told[]) => told.map(({ path, body }) => `${path} ${body}`).sort();
     await expectForetold(changes.slice(0, -1).join(';'), inAnyOrder);
   }
 });
