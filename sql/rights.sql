@@ -73,6 +73,47 @@ comment on function pgstream._restrictions is
   'null where it is nothing. problem: role, gone, schema, table or row security, with the reason '
   'and what an administrator can do about it; null where some columns can be read.';
 
+create or replace function pgstream._rights_fingerprint() returns text
+  language sql stable parallel safe
+begin atomic
+  -- A row of a catalog that has changed was written by another transaction. Roles are a view.
+  select md5(string_agg(f.parts, ' ' order by f.n))
+  from (
+    select 1, sum(hashtextextended(format('%s %s', c.oid, c.xmin), 0)::numeric)::text
+    from pg_class c
+    where c.relkind in ('r', 'p') and c.relpersistence = 'p'
+    union all
+    select 2, sum(hashtextextended(
+      format('%s %s %s', a.attrelid, a.attnum, a.xmin), 0)::numeric)::text
+    from pg_attribute a
+    where a.attacl is not null
+    union all
+    select 3, sum(hashtextextended(format('%s %s', n.oid, n.xmin), 0)::numeric)::text
+    from pg_namespace n
+    where n.nspname !~ '^pg_(temp|toast_temp)_'
+    union all
+    select 4, sum(hashtextextended(
+      format('%s %s %s %s %s', r.oid, r.rolname, r.rolsuper, r.rolinherit, r.rolbypassrls),
+      0)::numeric)::text
+    from pg_roles r
+    union all
+    select 5, sum(hashtextextended(
+      format('%s %s %s', m.roleid, m.member, m.xmin), 0)::numeric)::text
+    from pg_auth_members m
+    union all
+    select 6, d.datdba::text
+    from pg_database d
+    where d.datname = current_database()
+    union all
+    select 7, sum(hashtextextended(format('%s %s', e.relation, e.role_name), 0)::numeric)::text
+    from pgstream.row_security_exemptions e
+  ) f(n, parts);
+end;
+
+comment on function pgstream._rights_fingerprint is
+  'The same for as long as nothing changes that pgstream._restrictions() looks at, and far cheaper '
+  'to ask.';
+
 create or replace function pgstream.allow_rls(
   relation regclass, role regrole, allow boolean default true
 ) returns void

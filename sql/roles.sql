@@ -158,8 +158,8 @@ begin
   execute format('grant select on pgstream.subscription_secrets to %s', role);
   execute format('grant update (secret) on pgstream.subscription_secrets to %s', role);
   perform pgstream._grant_functions(
-    '{reconcile,schema_at,_restrictions,_disable_subscription,_runner,copy_subscriptions,'
-    'stored_subscriptions,note_copied,note_states}', role);
+    '{reconcile,schema_at,_restrictions,_rights_fingerprint,_disable_subscription,_runner,'
+    'copy_subscriptions,stored_subscriptions,note_copied,note_states}', role);
   execute format('grant select on pgstream.copied_status to %s', role);
 
   select r.rolcanlogin and (r.rolreplication or r.rolsuper) as suffices into v_role

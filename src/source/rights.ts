@@ -18,6 +18,8 @@ export class RightsReader {
   readonly rights: Rights;
   readonly #options: RightsReaderOptions;
   #readAt = -Infinity;
+  /** Of the catalogs, from before all was asked for the last time. */
+  #fingerprint: string | undefined;
 
   constructor(options: RightsReaderOptions) {
     this.#options = options;
@@ -29,10 +31,19 @@ export class RightsReader {
     return performance.now() - this.#readAt < freshMs;
   }
 
-  /** Asks all that was ever asked anew. */
+  /** Asks all that was ever asked anew, unless the answers cannot have changed. */
   async refresh(): Promise<void> {
+    const { sql, keepTrying } = this.#options;
     const before = performance.now();
-    await this.#ask(this.rights.question);
+    const [row] = await keepTrying(
+      async () => sql<{ fingerprint: string }[]>`
+        select pgstream._rights_fingerprint() as fingerprint`,
+    );
+    const { fingerprint } = row!;
+    const { question } = this.rights;
+    if (fingerprint !== this.#fingerprint) await this.#ask(question);
+    else await this.learn(question);
+    this.#fingerprint = fingerprint;
     this.#readAt = before;
   }
 
