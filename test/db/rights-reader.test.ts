@@ -59,7 +59,10 @@ test('the catalogs are searched again when rights may have changed, and only the
     [`alter table app.item owner to ${owner}`, { kind: 'all' }],
     [`alter table app.item owner to ${other}`, { problem: 'row security' }],
     [`grant ${other} to ${group}`, { kind: 'all' }],
-    [`alter role ${owner} noinherit; revoke ${group} from ${owner}; grant ${group} to ${owner}`, {}],
+    [
+      `alter role ${owner} noinherit; revoke ${group} from ${owner}; grant ${group} to ${owner}`,
+      {},
+    ],
     [`revoke usage on schema app from ${owner}`, { kind: 'denied' }],
     [`alter role ${owner} superuser`, { kind: 'all' }],
     [`alter role ${owner} nosuperuser`, { kind: 'denied' }],
