@@ -24,6 +24,13 @@ begin
     'denial', v_right.reason,
     'metadata', v_ids.metadata,
     'is_updatable', pgstream._has_replica_identity(rel),
+    -- none is missing before pgstream init has made them
+    'unpublished', (
+      select jsonb_agg(p.pubname)
+      from pg_publication p
+      where p.pubname in ('pgstream_insert', 'pgstream_update') and v_table.nspname <> 'pgstream'
+        and not exists (
+          select from pg_publication_rel r where r.prpubid = p.oid and r.prrelid = rel)),
     'is_full', (
       select bool_and(c.relreplident = 'f')
       from pg_class c
@@ -275,6 +282,10 @@ begin
   problem := setting ->> 'problem';
   if problem is null and op in ('U', 'D') and not (v_about ->> 'is_updatable')::boolean then
     problem := format('table %I.%I has no replica identity: its updates and deletes are not sent',
+                      v_about ->> 'schema', v_about ->> 'table');
+  elsif problem is null and v_about -> 'unpublished'
+      ? (case when op in ('U', 'D') then 'pgstream_update' else 'pgstream_insert' end) then
+    problem := format('table %I.%I is not published yet: see select * from pgstream.ddl_error',
                       v_about ->> 'schema', v_about ->> 'table');
   end if;
   if problem is not null then

@@ -111,6 +111,22 @@ describe('a preview', () => {
     });
   });
 
+  test('tells of events that would not reach anybody', async () => {
+    const { sql, alice, alices } = await setUp();
+    await sql`alter publication pgstream_insert drop table orders`;
+    expect(await previewOf(alice.sql, alices)).toMatchObject({
+      sent: false,
+      problem: expect.stringMatching(/not published yet/),
+    });
+    await sql`alter table orders drop constraint orders_pkey`;
+    const [gone] = await alice.sql`select * from pgstream.preview(${alices}, old => '{"id": 1}')`;
+    expect(gone).toMatchObject({
+      op: 'D',
+      sent: false,
+      problem: expect.stringMatching(/no replica identity/),
+    });
+  });
+
   test('says why it is not signed', async () => {
     const { alice, sql, subscribe } = await setUp();
     const seed = randomBytes(32).toString('base64');
