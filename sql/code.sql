@@ -18,6 +18,7 @@ set local search_path = pg_catalog, pg_temp;
 \ir expression_checks.sql
 \ir programs.sql
 \ir transforms.sql
+\ir subscription_checks.sql
 \ir subscriptions.sql
 \ir secrets.sql
 \ir row_security.sql
