@@ -30,15 +30,10 @@ import { PgstreamError } from './errors.js';
 import type { Judge } from './evaluation/judge.js';
 import { Plans } from './evaluation/plans.js';
 import type { Target, Verdict } from './evaluation/question.js';
-import { copyTag, dataHeaderBytes, positionOf } from './replication/copy-data.js';
+import { copyTag, positionOf } from './replication/copy-data.js';
 import { formatLsn, lsnTextAt, type Lsn } from './replication/lsn.js';
-import {
-  createScratch,
-  decode,
-  type Message,
-  type Relation,
-  type Tuple,
-} from './replication/pgoutput.js';
+import type { Message, Relation, Tuple } from './replication/pgoutput.js';
+import type { Decoder } from './replication/plugin.js';
 import type { Progress, Transaction } from './replication/progress.js';
 import { toPostgresMicroseconds } from './replication/timestamp.js';
 import { record } from './replication/tuple.js';
@@ -54,6 +49,7 @@ export interface PipelineOptions {
   /** `system_identifier` of the cluster. */
   readonly system: bigint;
   readonly origin: Origin;
+  readonly decoder: Decoder;
   readonly progress: Progress;
   readonly dispatcher: Dispatcher;
   readonly judge: Judge;
@@ -149,7 +145,6 @@ interface Table {
 export class Pipeline {
   readonly #options: PipelineOptions;
   readonly #bodies = new Bodies(new JsonWriter());
-  readonly #scratch = createScratch();
   readonly #tables = new Map<number, Table>();
   readonly #typeNames = new Map<number, string>();
   readonly #plans: Plans;
@@ -172,6 +167,7 @@ export class Pipeline {
   interrupted(): void {
     this.#interrupted = this.#open ?? this.#interrupted;
     this.#open = undefined;
+    this.#options.decoder.interrupted();
   }
 
   /**
@@ -183,8 +179,11 @@ export class Pipeline {
       this.#options.progress.keepalive(positionOf(bytes, start));
       return undefined;
     }
-    const message = decode(bytes, start + dataHeaderBytes, end, this.#scratch);
     const lsn = () => lsnTextAt(bytes, start + 1);
+    return this.#options.decoder.decode(bytes, start, end, (message) => this.#take(message, lsn));
+  }
+
+  #take(message: Message, lsn: () => string): Promise<void> | undefined {
     switch (message.tag) {
       case 'begin':
         this.#begin(message);

@@ -19,7 +19,6 @@ import { DeliveryStore } from './delivery/store.js';
 import { exitCode, type PgstreamError } from './errors.js';
 import { sourceOf } from './event/formats.js';
 import { eventIdPrefix } from './event/webhook-id.js';
-import { publications } from './install/publications.js';
 import { Evaluator } from './evaluation/evaluator.js';
 import { Judge } from './evaluation/judge.js';
 import { refusalOf } from './evaluation/trust.js';
@@ -30,6 +29,7 @@ import type { Log } from './log.js';
 import { Pipeline } from './pipeline.js';
 import { SlotFollower } from './replication/follow.js';
 import { formatLsn, type Lsn } from './replication/lsn.js';
+import type { Decoder } from './replication/plugin.js';
 import { Progress } from './replication/progress.js';
 import { readTimelines } from './replication/read-timelines.js';
 import { slotError } from './replication/slot-error.js';
@@ -47,6 +47,7 @@ import { persist } from './source/persist.js';
 import { reconcileMs, Reconciler, whenFree } from './source/reconcile.js';
 import { Readmission } from './source/readmission.js';
 import { RightsReader } from './source/rights.js';
+import { openReader, type SlotReader } from './source/slot-reader.js';
 import { slotPosition, type Source } from './source/source.js';
 import { loadState, type SourceState } from './source/state.js';
 import { StatusWriter } from './source/status.js';
@@ -209,8 +210,8 @@ export class Tenure {
   async work(): Promise<void> {
     const { lease, signal } = this.#options;
     try {
-      const { pipeline, dispatcher, follower } = await this.#open();
-      await this.#read(follower, pipeline, dispatcher);
+      const { pipeline, dispatcher, follower, reader } = await this.#open();
+      await this.#read(follower, pipeline, dispatcher, reader);
       if (this.#halt.signal.aborted && !this.#stop.aborted) await this.#stayHalted();
       if (!lease.fenced.aborted && !this.#failure.signal.aborted) await this.#finish(dispatcher);
       lease.fenced.throwIfAborted();
@@ -233,27 +234,37 @@ export class Tenure {
 
   async #open() {
     const { source, sql, position } = this.#options;
-    const state = await loadState(sql, this.#transactions, source.slotName, position);
+    const state = await loadState(sql, this.#transactions, source, position);
     const waiting = await this.#store.open(position, eventIdPrefix(source.system));
     const timelines = { now: await readTimelines(source.connection) };
     await this.#rights.refresh();
     await this.#secrets.sealOld();
     const dispatcher = (this.#dispatcher = this.#openDispatcher(waiting));
-    const pipeline = this.#openPipeline(dispatcher, state, timelines);
-    const follower = (this.#follower = this.#openFollower(pipeline, timelines));
+    const reader = openReader(source.plugin, { sql, keepTrying: this.#keepTrying, ...state });
+    const pipeline = this.#openPipeline(dispatcher, state, timelines, reader);
+    const follower = (this.#follower = this.#openFollower(pipeline, timelines, reader));
     await this.#keepUp(dispatcher, follower);
     this.#storeFollower = this.#openStoreFollower();
     this.#foreign = new ForeignRefresher(source.connection, this.#options.log);
-    return { pipeline, dispatcher, follower };
+    return { pipeline, dispatcher, follower, reader };
   }
 
-  async #read(follower: SlotFollower, pipeline: Pipeline, dispatcher: Dispatcher): Promise<void> {
+  async #read(
+    follower: SlotFollower,
+    pipeline: Pipeline,
+    dispatcher: Dispatcher,
+    reader: SlotReader,
+  ): Promise<void> {
     const reading = AbortSignal.any([this.#stop, this.#halt.signal]);
     try {
       for await (const { bytes, ends } of follower.batches(reading)) {
         for (let start = 0, i = 0; i < ends.length; start = ends[i++]!) {
           const wait = pipeline.take(bytes, start, ends[i]!);
           if (wait) await wait;
+          if (reader.isOutgrown) {
+            follower.beginAgain();
+            break;
+          }
           if (dispatcher.isFull) await dispatcher.room(reading);
           else if (this.#judge.isFull) await this.#judge.room(reading);
           else if (i % messagesAtOnce === messagesAtOnce - 1) await setImmediate();
@@ -377,6 +388,7 @@ export class Tenure {
     dispatcher: Dispatcher,
     { registry, versions }: SourceState,
     timelines: { now: Timelines },
+    decoder: Decoder,
   ): Pipeline {
     const { settings, source, sql } = this.#options;
     const reconciler = (this.#reconciler = this.#openReconciler());
@@ -385,6 +397,7 @@ export class Tenure {
       system: source.system,
       origin: { database: source.database },
       timelineAt: (lsn) => timelineAt(timelines.now, lsn),
+      decoder,
       progress: this.#progress,
       dispatcher,
       judge: this.#judge,
@@ -415,13 +428,17 @@ export class Tenure {
     });
   }
 
-  #openFollower(pipeline: Pipeline, timelines: { now: Timelines }): SlotFollower {
+  #openFollower(
+    pipeline: Pipeline,
+    timelines: { now: Timelines },
+    reader: SlotReader,
+  ): SlotFollower {
     const { source, sql, lease, log } = this.#options;
     const { connection, slotName } = source;
     return new SlotFollower({
       connection,
       slot: slotName,
-      publications,
+      plugin: () => reader.options(),
       confirmed: () => lease.confirmed,
       resumeAt: () => pipeline.resumeAt,
       slotPosition: () => this.#keepTrying(() => slotPosition(sql, slotName)),

@@ -6,6 +6,7 @@ import { connectionFlags, type ConnectionFlags } from './flags.js';
 import { say, succeed, warn } from './output.js';
 
 interface InitFlags extends ConnectionFlags {
+  outputPlugin?: string;
   migrationsOnly?: boolean;
   slotOnly?: boolean;
 }
@@ -13,6 +14,11 @@ interface InitFlags extends ConnectionFlags {
 export function addInit(program: Command): void {
   connectionFlags(program.command('init'))
     .description('install schema pgstream, the publications and the replication slot')
+    .option(
+      '--output-plugin <name>',
+      'what the slot is made with: pgoutput (the default), or wal2json ' +
+        '(PGSTREAM_POSTGRES_OUTPUT_PLUGIN)',
+    )
     .option('--migrations-only', 'install the schema only')
     .option('--slot-only', 'create the publications and the slot only')
     .action(async (flags: InitFlags) => {
@@ -27,6 +33,7 @@ export function addInit(program: Command): void {
       await init({
         connection: settings.source,
         slotName: settings.slotName,
+        plugin: settings.outputPlugin,
         parts: flags.migrationsOnly ? 'migrations' : flags.slotOnly ? 'slot' : 'all',
         onStep: say,
         onWarning: warn,

@@ -32,8 +32,15 @@ export function addRun(program: Command): void {
           onStep: (text: string) => log.info(text),
           onWarning: (text: string) => log.warn(text),
         };
-        const { source, slotName, store } = settings;
-        await init({ connection: source, slotName, parts: 'all', acceptGap: false, ...say });
+        const { source, slotName, outputPlugin: plugin, store } = settings;
+        await init({
+          connection: source,
+          slotName,
+          plugin,
+          parts: 'all',
+          acceptGap: false,
+          ...say,
+        });
         if (store) await init({ connection: store, slotName, parts: 'migrations', ...say });
       }
       const signal = stopSignal((name) =>

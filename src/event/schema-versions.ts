@@ -22,6 +22,14 @@ export interface LoggedTable extends TableIds {
   readonly sent: ReadonlySet<string>;
 }
 
+/** A table found by its name. */
+export interface NamedTable extends LoggedTable {
+  readonly oid: number;
+  readonly isPartitioned: boolean;
+  /** The partitioned table that it is a partition of. */
+  readonly parent: { readonly schema: string; readonly name: string } | undefined;
+}
+
 interface TableDocument {
   readonly oid: string;
   readonly name: string;
@@ -35,6 +43,10 @@ interface TableDocument {
     readonly unique: boolean;
     readonly generated?: string;
   }[];
+  /** Names as SQL writes them; of a partition, that of its parent. */
+  readonly inherits?: readonly string[];
+  readonly partition_bound?: string;
+  readonly partition_key?: string;
 }
 
 /**
@@ -53,6 +65,7 @@ interface Schema {
   readonly documents: ReadonlyMap<string, TableDocument>;
   /** By their oid. */
   readonly tables: ReadonlyMap<number, TableDocument>;
+  readonly names: ReadonlyMap<string, TableDocument>;
 }
 
 export class SchemaVersions {
@@ -77,7 +90,8 @@ export class SchemaVersions {
       if (this.schemaOf(Number(oid)) === schemaName) this.#places.delete(Number(oid));
     }
     for (const oid of tables.keys()) this.#places.set(oid, schemaName);
-    this.#schemas.set(schemaName, { schemaId, documents, tables });
+    const names = new Map([...documents.values()].map((table) => [table.name, table]));
+    this.#schemas.set(schemaName, { schemaId, documents, tables, names });
     this.#epoch++;
     return changedTables(before, documents);
   }
@@ -93,6 +107,29 @@ export class SchemaVersions {
     const table = schema?.tables.get(oid);
     return table && { schemaId: schema!.schemaId, ...describe(table) };
   }
+
+  /** Found by its name: for who is not told of oids. */
+  named(schemaName: string, name: string): NamedTable | undefined {
+    const schema = this.#schemas.get(schemaName);
+    const table = schema?.names.get(name);
+    if (!table) return undefined;
+    const parent = table.partition_bound === undefined ? undefined : table.inherits?.[0];
+    return {
+      schemaId: schema!.schemaId,
+      ...describe(table),
+      oid: Number(table.oid),
+      isPartitioned: table.partition_key !== undefined,
+      parent: parent === undefined ? undefined : splitName(parent),
+    };
+  }
+}
+
+/** A qualified name as SQL writes it, each part in double quotes if need be. */
+function splitName(qualified: string): { schema: string; name: string } {
+  const [schema = '', name = ''] = [...qualified.matchAll(/"((?:[^"]|"")*)"|([^".]+)/g)].map(
+    ([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain!,
+  );
+  return { schema, name };
 }
 
 function describe(table: TableDocument): Omit<LoggedTable, 'schemaId'> {

@@ -1,6 +1,7 @@
 /** `pgstream init` and `pgstream tear-down`: everything in the database that pgstream needs. */
 import type pg from 'pg';
 import { PgstreamError } from '../errors.js';
+import type { OutputPlugin } from '../replication/plugin.js';
 import type { Connection } from '../settings/connection.js';
 import { defaultSlotName } from '../settings/slot-name.js';
 import { publicationsExist } from './publications.js';
@@ -19,6 +20,8 @@ export interface InitOptions {
   /** Default: `pgstream_<database>_slot`. */
   readonly slotName: string | undefined;
   readonly parts: 'all' | 'migrations' | 'slot';
+  /** Of the slot; that of one that exists must be the same. Default: what it has, else pgoutput. */
+  readonly plugin?: OutputPlugin | undefined;
   /**
    * Whether a slot that somebody else has moved is taken as it is, with a warning. Default: true.
    * To be false where nobody looks: what was not delivered must not be passed over by a restart.
@@ -46,7 +49,7 @@ export function init(options: InitOptions): Promise<void> {
     checkServer(server);
     checkInstaller(server, { schema: options.parts !== 'slot', slot: wantsSlot && !slot });
     if (wantsSlot) {
-      if (slot) checkSlot(slot, name, server.database);
+      if (slot) checkSlot(slot, name, server.database, options.plugin);
       await checkReplicationConnection(connection);
     }
 
@@ -69,7 +72,7 @@ export function init(options: InitOptions): Promise<void> {
         onStep(`replication slot "${name}" exists`);
       } else {
         onStep(`creating replication slot "${name}"; this waits for open transactions to end`);
-        await createSlot(client, name);
+        await createSlot(client, name, options.plugin ?? 'pgoutput');
         // Subscriptions of transactions that were open until now have been committed.
         await client.query('select pgstream.sync_publications()');
       }

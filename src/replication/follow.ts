@@ -6,12 +6,15 @@ import type { Log } from '../log.js';
 import { isAway, reconnectBackoff } from '../source/persist.js';
 import { positionOf, type Arrivals } from './copy-data.js';
 import { formatLsn } from './lsn.js';
+import type { PluginOptions } from './plugin.js';
 import { slotError, slotMoved } from './slot-error.js';
 import { openStream, type Stream, type StreamOptions } from './stream.js';
 
 export type FollowerState = 'starting' | 'waiting' | 'streaming' | 'reconnecting';
 
-export interface FollowOptions extends Omit<StreamOptions, 'startLsn'> {
+export interface FollowOptions extends Omit<StreamOptions, 'startLsn' | 'plugin'> {
+  /** What the output plugin is told by the next connection. */
+  readonly plugin: () => Promise<PluginOptions>;
   /** Where the next connection has to begin. */
   readonly resumeAt: () => bigint;
   /** Where the slot is confirmed up to, read while we hold it. */
@@ -30,6 +33,7 @@ export class SlotFollower {
   #stream: Stream | undefined;
   #state: FollowerState = 'starting';
   #received = 0n;
+  #isToBeginAgain = false;
 
   constructor(options: FollowOptions) {
     this.#options = options;
@@ -57,6 +61,7 @@ export class SlotFollower {
         for await (const arrivals of this.#stream!.batches(signal)) {
           this.#note(arrivals);
           yield arrivals;
+          if (this.#isToBeginAgain) break;
         }
         if (signal.aborted) return;
       } catch (error) {
@@ -70,6 +75,11 @@ export class SlotFollower {
     }
   }
 
+  /** What was handed out last, and has not been read, comes again from another connection. */
+  beginAgain(): void {
+    this.#isToBeginAgain = true;
+  }
+
   /** Confirms what is done and leaves the slot. What has arrived can still be read. */
   async close(): Promise<void> {
     await this.#stream?.close();
@@ -77,7 +87,9 @@ export class SlotFollower {
 
   async #connect(): Promise<void> {
     const { resumeAt, log, slot } = this.#options;
-    this.#stream = await openStream({ ...this.#options, startLsn: resumeAt() });
+    const plugin = await this.#options.plugin();
+    this.#isToBeginAgain = false;
+    this.#stream = await openStream({ ...this.#options, plugin, startLsn: resumeAt() });
     const position = await this.#options.slotPosition();
     const confirmed = this.#options.confirmed();
     if (position > confirmed) throw slotMoved(slot, confirmed, position);

@@ -11,6 +11,8 @@ export interface RelationColumn {
   readonly typmod: number;
   /** Part of the replica identity; every column is with REPLICA IDENTITY FULL. */
   readonly identity: boolean;
+  /** The name of its type as `format_type` prints it, where that is known and `typmod` is not. */
+  readonly typeName?: string;
 }
 
 export interface Relation {

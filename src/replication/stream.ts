@@ -11,11 +11,13 @@ import { pgOptions, type Connection } from '../settings/connection.js';
 import { asksForReply, copyTag, statusUpdate, type Arrivals } from './copy-data.js';
 import { formatLsn, type Lsn } from './lsn.js';
 import { nextFeedback } from './liveness.js';
+import type { PluginOptions } from './plugin.js';
 
 export interface StreamOptions {
   readonly connection: Connection;
   readonly slot: string;
-  readonly publications: readonly string[];
+  /** Of the slot's output plugin. */
+  readonly plugin: PluginOptions;
   /** Where to begin; 0 is the slot's confirmed position. */
   readonly startLsn: Lsn;
   /** The position to confirm, asked whenever feedback is due. */
@@ -78,16 +80,17 @@ export class Stream {
     // `pg` listens, too, to no use, and each message would cost a copy of the list.
     this.#wire.removeAllListeners('copyData');
     this.#wire.on('copyData', ({ chunk }) => this.#receive(chunk));
-    const { slot, publications, startLsn } = this.#options;
-    const names = publications.map((name) => `"${name}"`).join(',');
+    const { slot, plugin, startLsn } = this.#options;
+    const options = Object.entries(plugin).map(
+      ([name, value]) => `"${name}" '${value.replaceAll("'", "''")}'`,
+    );
     try {
       await this.#client.connect();
       const started = new Promise<void>((resolve) => {
         this.#wire.once('replicationStart', resolve);
       });
       const copying = this.#client.query(
-        `START_REPLICATION SLOT "${slot}" LOGICAL ${formatLsn(startLsn)} ` +
-          `(proto_version '1', publication_names '${names}')`,
+        `START_REPLICATION SLOT "${slot}" LOGICAL ${formatLsn(startLsn)} ` + `(${options.join()})`,
       );
       this.#copying = copying.then(
         () => this.#end(undefined),

@@ -19,3 +19,11 @@ export function formatTimestamp(microseconds: bigint): string {
   const digits = fraction === 0n ? '' : `.${fraction.toString().padStart(6, '0')}`;
   return `${date.slice(0, 10)} ${date.slice(11, 19)}${digits.replace(/0+$/, '')}+00`;
 }
+
+/** Reads what formatTimestamp prints. Throws a RangeError on anything else. */
+export function parseTimestamp(text: string): bigint {
+  const parts = /^(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?\+00$/.exec(text);
+  const milliseconds = parts ? Date.parse(`${parts[1]}T${parts[2]}Z`) : NaN;
+  if (Number.isNaN(milliseconds)) throw new RangeError(`not a time in UTC: ${text}`);
+  return toPostgresMicroseconds(milliseconds) + BigInt((parts![3] ?? '').padEnd(6, '0'));
+}

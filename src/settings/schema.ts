@@ -3,6 +3,7 @@ import { PgstreamError } from '../errors.js';
 import { logLevels, type LogLevel } from '../log.js';
 import { resolveConnection, type Connection, type Environment } from './connection.js';
 import { parseKeys, type Key } from '../secrets/seal.js';
+import { outputPlugins, type OutputPlugin } from '../replication/plugin.js';
 import { parseDuration } from './duration.js';
 import { readKeyFile } from './secret-keys.js';
 import { parseNetworks, type Network } from './networks.js';
@@ -16,6 +17,8 @@ export interface Settings {
   source: Connection;
   /** Undefined: to be derived from the name of the database. */
   slotName: string | undefined;
+  /** Of the slot that `init` makes. Undefined: pgoutput, or what a slot that exists has. */
+  outputPlugin: OutputPlugin | undefined;
   /** Where subscriptions and deliveries live, if not in the source. */
   store: Connection | undefined;
   /** Accepted for compatibility; subscriptions act at their commit either way. */
@@ -73,6 +76,9 @@ export const settingsSchema = (env: Environment) =>
   z.object({
     PGSTREAM_POSTGRES_LISTENER_URL: text((url) => resolveConnection(url, env)),
     PGSTREAM_POSTGRES_REPLICATION_SLOT_NAME: text(parseSlotName).optional(),
+    PGSTREAM_POSTGRES_OUTPUT_PLUGIN: z
+      .enum(outputPlugins, `must be ${outputPlugins.join(' or ')}`)
+      .optional(),
     PGSTREAM_WEBHOOK_SUBSCRIPTION_STORE_URL: text((url) => resolveConnection(url, env)).optional(),
     PGSTREAM_WEBHOOK_SUBSCRIPTION_STORE_CACHE_ENABLED: z
       .stringbool('must be true or false')
@@ -113,6 +119,7 @@ type ParsedSettings = z.output<ReturnType<typeof settingsSchema>>;
 export const toSettings = (parsed: ParsedSettings): Settings => ({
   source: parsed.PGSTREAM_POSTGRES_LISTENER_URL,
   slotName: parsed.PGSTREAM_POSTGRES_REPLICATION_SLOT_NAME,
+  outputPlugin: parsed.PGSTREAM_POSTGRES_OUTPUT_PLUGIN,
   store: parsed.PGSTREAM_WEBHOOK_SUBSCRIPTION_STORE_URL,
   storeCacheEnabled: parsed.PGSTREAM_WEBHOOK_SUBSCRIPTION_STORE_CACHE_ENABLED,
   storeRefreshInterval: parsed.PGSTREAM_WEBHOOK_SUBSCRIPTION_STORE_CACHE_REFRESH_INTERVAL,

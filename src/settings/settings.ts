@@ -17,12 +17,14 @@ const serverToken = 'PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_TOKEN';
 export interface SettingsFlags {
   pgurl?: string | undefined;
   replicationSlot?: string | undefined;
+  outputPlugin?: string | undefined;
   logLevel?: string | undefined;
 }
 
 const flagOf: Record<string, { key: keyof SettingsFlags; name: string }> = {
   PGSTREAM_POSTGRES_LISTENER_URL: { key: 'pgurl', name: '--pgurl' },
   PGSTREAM_POSTGRES_REPLICATION_SLOT_NAME: { key: 'replicationSlot', name: '--replication-slot' },
+  PGSTREAM_POSTGRES_OUTPUT_PLUGIN: { key: 'outputPlugin', name: '--output-plugin' },
   PGSTREAM_LOG_LEVEL: { key: 'logLevel', name: '--log-level' },
 };
 

@@ -63,9 +63,10 @@ export async function describeTable(
         where r.oid = ${relation.oid}::oid and r.relkind = 'p'
       ) as partition_identity`;
   return {
-    types: relation.columns.map(({ typeOid }, i) => {
+    types: relation.columns.map(({ typeOid, typeName }, i) => {
       const present = row?.types[i];
-      return streamedType(typeOid) ?? (present === unknownType ? undefined : present) ?? 'unknown';
+      const known = typeName ?? streamedType(typeOid);
+      return known ?? (present === unknownType ? undefined : present) ?? 'unknown';
     }),
     primaryKey: row?.primary_key ?? [],
     partitionIdentity: row?.partition_identity ?? null,

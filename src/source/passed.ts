@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Sql } from 'postgres';
 import { formatLsn, type Lsn } from '../replication/lsn.js';
-import { changesAhead } from './ahead.js';
+import { changesAhead, type SlotName } from './ahead.js';
 import { unpassedVersions } from './schema-log.js';
 import type { Transactions } from './transactions.js';
 
@@ -69,7 +69,7 @@ async function writePositions(
 export async function markOlderThanSlot(
   sql: Sql,
   transactions: Transactions,
-  slot: string,
+  slot: SlotName,
   position: Lsn,
 ): Promise<void> {
   await forgetOtherServers(transactions);

@@ -6,6 +6,7 @@ import { checkReplicationConnection, checkServer, inspectServer } from '../insta
 import { requireSchema, withClient } from '../install/schema.js';
 import { checkSlot, findSlot } from '../install/slot.js';
 import { parseLsn, type Lsn } from '../replication/lsn.js';
+import type { OutputPlugin } from '../replication/plugin.js';
 import { postgresOptions, type Connection } from '../settings/connection.js';
 import type { Settings } from '../settings/settings.js';
 import { defaultSlotName } from '../settings/slot-name.js';
@@ -15,6 +16,7 @@ export interface Source {
   /** The database that subscriptions are kept in, if that is another one. */
   readonly store: Connection | undefined;
   readonly slotName: string;
+  readonly plugin: OutputPlugin;
   /** The name of the database. */
   readonly database: string;
   /** `system_identifier` of the cluster. */
@@ -31,8 +33,8 @@ export async function openSource(settings: Settings): Promise<Source> {
     await requireRunner(client, server.user);
     await requireSchema(client);
     const slotName = settings.slotName ?? defaultSlotName(server.database);
-    checkSlot(await findSlot(client, slotName), slotName, server.database);
-    return { slotName, name: server.database, ...(await databaseIdentity(connection)) };
+    const { plugin } = checkSlot(await findSlot(client, slotName), slotName, server.database);
+    return { slotName, plugin, name: server.database, ...(await databaseIdentity(connection)) };
   });
   const injector = settings.injectorStore;
   if (injector && !(await isSame(injector, connection, identity))) {
@@ -43,8 +45,8 @@ export async function openSource(settings: Settings): Promise<Source> {
     });
   }
   const store = await openStore(settings, identity);
-  const { slotName, name: database, system } = identity;
-  return { connection, store, slotName, database, system };
+  const { slotName, plugin, name: database, system } = identity;
+  return { connection, store, slotName, plugin, database, system };
 }
 
 /** The database that subscriptions are kept in, if that is another one. It may be away. */

@@ -3,6 +3,7 @@ import type { Sql } from 'postgres';
 import { SchemaVersions } from '../event/schema-versions.js';
 import type { Lsn } from '../replication/lsn.js';
 import { Registry } from '../subscriptions/registry.js';
+import type { SlotName } from './ahead.js';
 import { markOlderThanSlot } from './passed.js';
 import { loadSchemaVersions } from './schema-log.js';
 import { loadSubscriptions } from './subscriptions.js';
@@ -16,7 +17,7 @@ export interface SourceState {
 export async function loadState(
   sql: Sql,
   transactions: Transactions,
-  slot: string,
+  slot: SlotName,
   position: Lsn,
 ): Promise<SourceState> {
   await markOlderThanSlot(sql, transactions, slot, position);

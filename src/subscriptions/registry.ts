@@ -20,6 +20,10 @@ export const isPattern = (name: string) => name === '' || /[*?]/.test(name);
 const wantsRows = ({ eventTypes }: Subscription, action: Action): boolean =>
   eventTypes.length === 0 || eventTypes.includes(action) || eventTypes.includes('*');
 
+/** Whether a subscription is to row changes of any kind. */
+const wantsAnyRows = ({ eventTypes }: Subscription): boolean =>
+  eventTypes.length === 0 || eventTypes.some((type) => ['I', 'U', 'D', 'T', '*'].includes(type));
+
 /** Whether a subscription is to business events of this type. */
 const wantsBusiness = ({ schema, table, eventTypes }: Subscription, type: string): boolean =>
   schema === '' &&
@@ -86,6 +90,22 @@ export class Registry {
   /** Whether the subscription is to the table. */
   isTo(id: number, schema: string, table: string): boolean {
     return this.#entries.get(id)?.matches(schema, table) ?? false;
+  }
+
+  /** Whether any of them is to row changes of the table. */
+  wantsTable(schema: string, table: string): boolean {
+    const ids = [...(this.#exact.get(tableKey(schema, table)) ?? []), ...this.#patterns];
+    return ids.some((id) => {
+      const { subscription, matches } = this.#entries.get(id)!;
+      return wantsAnyRows(subscription) && matches(schema, table);
+    });
+  }
+
+  /** The tables that row changes are wanted of; undefined where some are named by patterns. */
+  get wantedTables(): readonly { readonly schema: string; readonly table: string }[] | undefined {
+    const subscriptions = [...this.#entries.values()].map(({ subscription }) => subscription);
+    const wanting = subscriptions.filter(wantsAnyRows);
+    return wanting.some(({ id }) => this.#patterns.has(id)) ? undefined : wanting;
   }
 
   /** Those who have a subscription to the table. */

@@ -334,7 +334,7 @@ describe('whoever reads the slot', () => {
     const old = await openStream({
       connection: resolveConnection(database.url, {}),
       slot,
-      publications: ['pgstream_control'],
+      plugin: { proto_version: '1', publication_names: 'pgstream_control' },
       startLsn: 0n,
       confirmed: () => 0n,
     });
@@ -362,7 +362,7 @@ describe('whoever reads the slot', () => {
     const stream = await openStream({
       connection: resolveConnection(database.url, {}),
       slot,
-      publications: ['pgstream_control'],
+      plugin: { proto_version: '1', publication_names: 'pgstream_control' },
       startLsn: 0n,
       confirmed: () => 0n,
     });

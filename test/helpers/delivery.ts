@@ -32,7 +32,7 @@ export async function startDelivery({ sql, url }: TestDatabase): Promise<Deliver
           const [slot] = await sql<{ passed: boolean }[]>`
             select confirmed_flush_lsn >= ${now!.lsn}::pg_lsn as passed
             from pg_replication_slots
-            where database = current_database() and plugin = 'pgoutput'`;
+            where database = current_database() and slot_name ^@ 'pgstream_'`;
           if (!slot!.passed) throw new Error(`not confirmed yet: ${runner.stderr.slice(-2_000)}`);
         },
         { timeout: 30_000, interval: 50 },

@@ -31,6 +31,10 @@ interface RunnerOptions {
   execArgv?: string[];
 }
 
+/** PGSTREAM_TEST_OUTPUT_PLUGIN runs any test with slots of another output plugin than pgoutput. */
+const wanted = process.env['PGSTREAM_TEST_OUTPUT_PLUGIN'];
+const plugin = wanted ? { PGSTREAM_POSTGRES_OUTPUT_PLUGIN: wanted } : {};
+
 const alive = new Set<ChildProcess>();
 
 function killAll(): void {
@@ -49,7 +53,7 @@ export function startRunner(
 ): Runner {
   const child = spawn(process.execPath, [...execArgv, cli, ...args], {
     cwd,
-    env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...env },
+    env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...plugin, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const output = { stdout: '', stderr: '' };
