@@ -135,6 +135,8 @@ export class Wal2jsonDecoder implements Decoder {
 
   #change(lsn: Lsn, take: Take): Promise<void> | undefined {
     const line = this.#line;
+    // Of our own tables, only what is inserted is a message to us.
+    if (line.schema === 'pgstream' && line.action !== 'I') return undefined;
     const key = `${line.schema}\0${line.table}`;
     this.#last = lsn;
     const found = this.#placeOf(key, lsn);
@@ -267,7 +269,7 @@ export class Wal2jsonDecoder implements Decoder {
       case 'I':
         return { tag: 'insert', relation, new: this.#new };
       case 'U': {
-        const isTold = table.isFull || this.#isKeyChanged();
+        const isTold = table.isFull || this.#isKeyLogged();
         return { tag: 'update', relation, new: this.#new, old: isTold ? this.#old : undefined };
       }
       case 'D':
@@ -277,13 +279,14 @@ export class Wal2jsonDecoder implements Decoder {
     }
   }
 
-  /** wal2json always tells the key, Postgres logs the old one only when it has changed. */
-  #isKeyChanged(): boolean {
+  /** wal2json always tells a key, if need be the new one; Postgres logs it where it has changed. */
+  #isKeyLogged(): boolean {
     const { bytes, spans } = this.#new;
     for (let i = 0; i < spans.length; i += 2) {
       const [start, end] = [this.#old.spans[i]!, this.#old.spans[i + 1]!];
-      if (start === NULL || spans[i] === UNCHANGED) continue;
-      if (spans[i] === NULL) return true;
+      if (start === NULL) continue;
+      // A large key that an update leaves as it is is logged as well.
+      if (spans[i]! < 0) return true;
       if (bytes.compare(bytes, start, end, spans[i], spans[i + 1]) !== 0) return true;
     }
     return false;
