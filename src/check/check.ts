@@ -10,6 +10,7 @@ import { databaseError } from '../settings/database-error.js';
 import { defaultSlotName } from '../settings/slot-name.js';
 import { expressionFindings } from './expressions.js';
 import { findingOf, type Finding } from './finding.js';
+import { pluginFindings } from './plugin.js';
 import { serverFindings } from './server.js';
 import { rightFindings } from './rights.js';
 import { tableFindings } from './tables.js';
@@ -42,6 +43,7 @@ export function check({ connection, slotName, evaluator }: CheckOptions): Promis
     // Without the schema nothing else can be there, and a look at it would only fail.
     if (missing.length === 0) {
       findings.push(...(await slotFindings(ask, name)));
+      findings.push(...(await pluginFindings(ask, name)));
       findings.push(...(await runnerFindings(ask, name)));
       findings.push(...(await tableFindings(ask)));
       findings.push(...(await rightFindings(ask)));

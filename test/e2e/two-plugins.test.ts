@@ -153,6 +153,7 @@ describe.runIf(await hasWal2json('slots of wal2json'))('two slots of one databas
     database = await createDatabase();
     receiver = await startReceiver();
     const { sql, url } = database;
+    const writer = postgres(url, { max: 1, onnotice: () => undefined });
     for (const slot of slots) {
       const env = {
         PGSTREAM_POSTGRES_LISTENER_URL: url,
@@ -171,28 +172,31 @@ describe.runIf(await hasWal2json('slots of wal2json'))('two slots of one databas
       for (const kind of identities) {
         const table = `${group.replaceAll(' ', '_')}_${kind}`;
         for (const step of tableStory(`app.${table}`, clause(table, kind), columns)) {
-          await sql.unsafe(step);
+          await writer.unsafe(step);
         }
         if (group === 'modified types' && kind === 'default') {
           await subscribe('all');
-          await subscribe('debezium', { schema_name: 'app', format: 'debezium' });
         }
       }
     }
     await subscribe('all', { name: 'again' });
+    await subscribe('debezium', { schema_name: 'app', format: 'debezium' });
     await subscribe('business', { event_types: sql.array(['order.*']) });
-    for (const step of story.slice(0, 40)) await sql.unsafe(step);
+    for (const step of story.slice(0, 40)) await writer.unsafe(step);
     await subscribe('late', { schema_name: 'app', table_name: 'o*' });
-    for (const step of story.slice(40)) await sql.unsafe(step);
+    for (const step of story.slice(40)) await writer.unsafe(step);
+    // Only this format tells NaN and infinities of numbers from null, which wal2json does not.
+    await sql`delete from pgstream.webhook_subscriptions where format = 'debezium'`;
     await writeRandomRows(sql);
     await subscribe('filtered', {
       schema_name: 'app',
       table_name: 'filtered',
       filter: `op <> 'I' or new.n > 1 or old.id = 1`,
     });
-    for (const step of filtered) await sql.unsafe(step);
+    for (const step of filtered) await writer.unsafe(step);
     await sql`delete from pgstream.webhook_subscriptions where url like '%/all'`;
     await sql.unsafe(`insert into app.one values (77)`);
+    await writer.end();
   }, 240_000);
 
   afterAll(async () => {
