@@ -118,7 +118,7 @@ export class Wal2jsonDecoder implements Decoder {
   }
 
   interrupted(): void {
-    if (this.#open !== undefined) this.#until = this.#last;
+    if (this.#open !== undefined && this.#last > (this.#until ?? 0n)) this.#until = this.#last;
     this.#told.clear();
   }
 
@@ -128,6 +128,7 @@ export class Wal2jsonDecoder implements Decoder {
     if (this.#open !== finalLsn) {
       this.#places.clear();
       this.#until = undefined;
+      this.#last = 0n;
     }
     this.#open = finalLsn;
     return { tag: 'begin', finalLsn, commitTime: parseTimestamp(timestamp), xid };

@@ -20,6 +20,9 @@ import { arrayLiteral } from './array-literal.js';
 import type { SlotReader } from './slot-reader.js';
 import { controlTables, StreamedTables, type FinderOptions } from './streamed-tables.js';
 
+/** wal2json compares each change with one name after the other. */
+const mostListed = 500;
+
 export class Wal2jsonReader implements SlotReader {
   readonly #options: FinderOptions;
   readonly #decoder: Wal2jsonDecoder;
@@ -49,6 +52,11 @@ export class Wal2jsonReader implements SlotReader {
             from pg_class c join pg_namespace n on n.oid = c.relnamespace
             where c.relkind = 'p')) as partitioned,
           to_json(array(
+            select distinct jsonb_build_object('schema', s.schema_name, 'table', s.table_name)
+            from pgstream.webhook_subscriptions s
+            where not pgstream._is_pattern(s.schema_name)
+              and not pgstream._is_pattern(s.table_name))) as ahead,
+          to_json(array(
             select c.relname
             from pg_class c
             where c.relnamespace = 'pgstream'::regnamespace and c.relkind in ('r', 'p')
@@ -56,20 +64,23 @@ export class Wal2jsonReader implements SlotReader {
       return row!;
     });
     const wanted = registry.wantedTables;
+    // What is going to be wanted is asked for at once, so that the stream need not begin again for it.
+    const tables = new Map(
+      [...(wanted ?? []), ...facts.ahead].map((table) => [keyOf(table), table] as const),
+    );
     const partitioned = new Set(facts.partitioned.map(keyOf));
     const isListable =
       wanted !== undefined &&
+      tables.size <= mostListed &&
       facts.isFollowed &&
       !this.#isUntold &&
       !wanted.some((table) => partitioned.has(keyOf(table)) || this.#isPartitioned(table));
-    this.#asked = isListable ? new Set(wanted.map(keyOf)) : undefined;
+    this.#asked = isListable ? new Set(tables.keys()) : undefined;
     this.#isOutgrown = false;
-    const ours = controlTables.map((table) => ({ schema: 'pgstream', table }));
-    const internal = facts.internal.map((table) => ({ schema: 'pgstream', table }));
     return wal2jsonOptions(
       isListable
-        ? { 'add-tables': tableList([...ours, ...wanted]) }
-        : { 'filter-tables': tableList(internal) },
+        ? { 'add-tables': tableList([...ours(controlTables), ...tables.values()]) }
+        : { 'filter-tables': tableList(ours(facts.internal)) },
     );
   }
 
@@ -120,7 +131,11 @@ interface TableName {
   readonly table: string;
 }
 
+const ours = (tables: readonly string[]) => tables.map((table) => ({ schema: 'pgstream', table }));
+
 interface Facts {
+  /** The tables that are subscribed to by now, further on in the log. */
+  readonly ahead: readonly TableName[];
   readonly isFollowed: boolean;
   readonly partitioned: readonly TableName[];
   readonly internal: readonly string[];

@@ -198,12 +198,24 @@ describe.runIf(await hasWal2json('slots of wal2json'))('a slot of wal2json', () 
         .map(({ name }) => `drop event trigger ${name};`)
         .join(' '),
     );
-    await start();
+    const runner = await start();
     await isAsked(/"filter-tables"/);
     await sql.unsafe(`drop table item; create table item (id integer primary key) partition by range (id);
       create table low partition of item for values from (0) to (10)`);
     await sql`select pgstream.reconcile()`;
     await sql`insert into item values (1)`;
     expect(await got('item')).toEqual([1]);
+    await runner.kill();
+    await sql`create table short_lived (id integer primary key)`;
+    await subscribe('short_lived');
+    await sql`insert into short_lived values (1)`;
+    await sql`drop table short_lived`;
+    await sql`insert into item values (2)`;
+    await start();
+    expect(await got('item')).toEqual([1, 2]);
+    expect(await got('short_lived')).toEqual([]);
+    expect(await sql`select state, table_name from pgstream.webhook_deliveries`).toEqual([
+      { state: 'denied', table_name: 'short_lived' },
+    ]);
   });
 });
