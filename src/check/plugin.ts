@@ -7,8 +7,8 @@ export async function pluginFindings(ask: Ask, slotName: string): Promise<Findin
   const [slot] = await ask<{ judging: number; patterns: number; partitioned: number }>(
     `select
        count(*) filter (where s.filter is not null or s.payload is not null)::integer as judging,
-       count(*) filter (where pgstream._is_pattern(s.schema_name)
-         or pgstream._is_pattern(s.table_name))::integer as patterns,
+       count(*) filter (where '' in (s.schema_name, s.table_name)
+         or s.schema_name ~ '[*?]' or s.table_name ~ '[*?]')::integer as patterns,
        count(*) filter (where exists (
          select from pg_class c
          join pg_namespace n on n.oid = c.relnamespace

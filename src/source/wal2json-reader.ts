@@ -17,6 +17,7 @@ import type { PluginOptions, Take } from '../replication/plugin.js';
 import { Wal2jsonDecoder } from '../replication/wal2json.js';
 import { tableList, wal2jsonOptions } from '../replication/wal2json-options.js';
 import { arrayLiteral } from './array-literal.js';
+import { isPattern } from '../subscriptions/registry.js';
 import type { SlotReader } from './slot-reader.js';
 import { controlTables, StreamedTables, type FinderOptions } from './streamed-tables.js';
 
@@ -53,9 +54,7 @@ export class Wal2jsonReader implements SlotReader {
             where c.relkind = 'p')) as partitioned,
           to_json(array(
             select distinct jsonb_build_object('schema', s.schema_name, 'table', s.table_name)
-            from pgstream.webhook_subscriptions s
-            where not pgstream._is_pattern(s.schema_name)
-              and not pgstream._is_pattern(s.table_name))) as ahead,
+            from pgstream.webhook_subscriptions s)) as ahead,
           to_json(array(
             select c.relname
             from pg_class c
@@ -66,7 +65,9 @@ export class Wal2jsonReader implements SlotReader {
     const wanted = registry.wantedTables;
     // What is going to be wanted is asked for at once, so that the stream need not begin again for it.
     const tables = new Map(
-      [...(wanted ?? []), ...facts.ahead].map((table) => [keyOf(table), table] as const),
+      [...(wanted ?? []), ...facts.ahead.filter(isOneTable)].map(
+        (table) => [keyOf(table), table] as const,
+      ),
     );
     const partitioned = new Set(facts.partitioned.map(keyOf));
     const isListable =
@@ -140,5 +141,7 @@ interface Facts {
   readonly partitioned: readonly TableName[];
   readonly internal: readonly string[];
 }
+
+const isOneTable = ({ schema, table }: TableName) => !isPattern(schema) && !isPattern(table);
 
 const keyOf = ({ schema, table }: TableName) => JSON.stringify([schema, table]);

@@ -213,9 +213,7 @@ describe.runIf(await hasWal2json('slots of wal2json'))('a slot of wal2json', () 
     await sql`insert into item values (2)`;
     await start();
     expect(await got('item')).toEqual([1, 2]);
-    expect(await got('short_lived')).toEqual([]);
-    expect(await sql`select state, table_name from pgstream.webhook_deliveries`).toEqual([
-      { state: 'denied', table_name: 'short_lived' },
-    ]);
+    // Its owner is a superuser; others have no right on what is gone.
+    expect(await got('short_lived')).toEqual([1]);
   });
 });
