@@ -52,8 +52,11 @@ export interface TableFinder {
   readonly versionsEpoch: number;
   /** Changes whenever other tables may be wanted. */
   readonly wantedEpoch: number;
-  /** True where it is known, without asking anybody, that nobody wants changes of the table. */
-  isUnwanted(schema: string, name: string): boolean;
+  /**
+   * True where it is known, without asking anybody, that nobody wants changes of the table; `relation`
+   * is what it was found to be part of.
+   */
+  isUnwanted(schema: string, name: string, relation?: Relation): boolean;
   /** Finds the table at the present place in the log; undefined where nobody wants its changes. */
   find(line: LineTable): Promise<StreamedTable | undefined>;
 }
@@ -159,10 +162,12 @@ export class Wal2jsonDecoder implements Decoder {
     let known = this.#known.get(key);
     if (known?.versionsEpoch !== versionsEpoch || known.wantedEpoch !== wantedEpoch) {
       const { schema, table } = this.#line;
-      if (this.#finder.isUnwanted(schema, table)) {
+      const isFound = known?.table && known.versionsEpoch === versionsEpoch;
+      const relation = isFound ? known!.table!.relation : undefined;
+      if (this.#finder.isUnwanted(schema, table, relation)) {
         known = { table: undefined, versionsEpoch, wantedEpoch };
-      } else if (known?.table && known.versionsEpoch === versionsEpoch) {
-        known = { ...known, wantedEpoch };
+      } else if (isFound) {
+        known = { ...known!, wantedEpoch };
       } else {
         return undefined;
       }

@@ -57,10 +57,10 @@ export class StreamedTables implements TableFinder {
     return this.#options.registry.epoch;
   }
 
-  isUnwanted(schema: string, name: string): boolean {
+  isUnwanted(schema: string, name: string, relation?: Relation): boolean {
     if (schema === 'pgstream') return !controlTables.includes(name);
     if (isSystemSchema(schema)) return true;
-    const root = this.#rootOf(this.#locate(schema, name));
+    const root = relation ?? this.#rootOf(this.#locate(schema, name));
     return root !== undefined && !this.#options.registry.wantsTable(root.schema, root.name);
   }
 

@@ -50,7 +50,8 @@ export async function cataloguedTables(
           'type', format_type(a.atttypid, a.atttypmod),
           'identity', c.relreplident = 'f' or exists (
             select from pg_index i
-            where i.indrelid = c.oid and a.attnum = any (i.indkey)
+            where i.indrelid = c.oid
+              and a.attnum = any ((i.indkey::int2[])[0:i.indnkeyatts - 1])
               and case c.relreplident
                 when 'd' then i.indisprimary
                 when 'i' then i.indisreplident
