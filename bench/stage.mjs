@@ -47,7 +47,7 @@ export async function startStage(setUp) {
     async write(work) {
       await sql`select pg_drop_replication_slot(slot_name)
         from pg_replication_slots where slot_name = ${copyName}`;
-      await sql`select pg_copy_logical_replication_slot(${slotName}, ${copyName})`;
+      await sql`select pg_copy_logical_replication_slot(${slotName}, ${copyName}, false, 'pgoutput')`;
       await database.write(work);
       end = await database.position();
     },

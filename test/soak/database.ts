@@ -41,7 +41,7 @@ export async function createDatabase(clusterUrl: string): Promise<Database> {
   const init = await startRunner(['init', '--pgurl', url, '--replication-slot', slot]).exited;
   if (init.code !== 0) throw new Error('pgstream init failed');
   const sql = postgres(url, { max: 4, onnotice: () => undefined, fetch_types: false });
-  await sql`select pg_copy_logical_replication_slot(${slot}, ${copy})`;
+  await sql`select pg_copy_logical_replication_slot(${slot}, ${copy}, false, 'pgoutput')`;
   await createTables(sql);
   const ask = <T extends NonNullable<unknown>>(question: (sql: postgres.Sql) => Promise<T>) =>
     eventually(() => question(sql), { timeout: 60_000 });
