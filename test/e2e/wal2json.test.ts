@@ -4,6 +4,9 @@
  */
 import postgres from 'postgres';
 import { describe, expect, onTestFailed, onTestFinished, test } from 'vitest';
+import { init } from '../../src/install/init.js';
+import type { OutputPlugin } from '../../src/replication/plugin.js';
+import { resolveConnection } from '../../src/settings/connection.js';
 import { createDatabase } from '../helpers/database.js';
 import { eventually } from '../helpers/poll.js';
 import { startReceiver } from '../helpers/receiver.js';
@@ -74,10 +77,43 @@ async function setUp() {
   /** Runs statements as one transaction if they say so. */
   const writer = postgres(url, { max: 1, onnotice: () => undefined });
   onTestFinished(() => writer.end());
-  const init = launch('init', '--output-plugin', 'wal2json');
-  expect(await init.exited).toMatchObject({ code: 0 });
+  const making = launch('init', '--output-plugin', 'wal2json');
+  expect(await making.exited).toMatchObject({ code: 0 });
   return { sql, writer, receiver, launch, subscribe, start, got, isAsked };
 }
+
+describe('an output plugin', () => {
+  test('that the server does not have is named, and nothing is left behind', async () => {
+    const database = await createDatabase({ template: false });
+    onTestFinished(() => database.drop());
+    const quiet = () => undefined;
+    const making = init({
+      connection: resolveConnection(database.url, {}),
+      slotName: 'other_plugin',
+      parts: 'all',
+      plugin: 'no_such_plugin' as OutputPlugin,
+      onStep: quiet,
+      onWarning: quiet,
+    });
+    await expect(making).rejects.toMatchObject({
+      code: 'plugin_missing',
+      message: 'the server does not have the output plugin no_such_plugin',
+      hint: expect.stringContaining('Install it where Postgres runs'),
+    });
+    const left = await database.sql`
+      select nspname as name from pg_namespace where nspname = 'pgstream'
+      union all select pubname from pg_publication
+      union all select slot_name from pg_replication_slots where slot_name = 'other_plugin'`;
+    expect(left).toEqual([]);
+  });
+
+  test('that pgstream cannot read is refused before anything is done', async () => {
+    const url = 'postgres://127.0.0.1:1/nowhere';
+    const runner = startRunner(['init', '--pgurl', url, '--output-plugin', 'test_decoding']);
+    expect((await runner.exited).code).toBe(2);
+    expect(runner.stderr).toContain('flag --output-plugin: must be pgoutput or wal2json');
+  });
+});
 
 describe.runIf(await hasWal2json('slots of wal2json'))('a slot of wal2json', () => {
   test('is made by init, recognised by run, and not taken for one of pgoutput', async () => {
