@@ -11,7 +11,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { Sql } from 'postgres';
 import type { LoggedTable, NamedTable, SchemaVersions } from '../event/schema-versions.js';
 import type { Relation } from '../replication/pgoutput.js';
-import type { LineTable, StreamedTable, TableFinder } from '../replication/wal2json.js';
+import type { LineTable, StreamedTable, TableFinder } from '../replication/wal2json-tables.js';
 import type { Registry } from '../subscriptions/registry.js';
 import { cataloguedTables, typesOf, type CataloguedTable } from './table-facts.js';
 

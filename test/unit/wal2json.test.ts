@@ -2,12 +2,9 @@ import { describe, expect, test } from 'vitest';
 import { parseTimestamp, formatTimestamp } from '../../src/replication/timestamp.js';
 import type { Message, Relation } from '../../src/replication/pgoutput.js';
 import { textOf } from '../../src/replication/tuple.js';
-import {
-  Wal2jsonDecoder,
-  type StreamedTable,
-  type TableFinder,
-} from '../../src/replication/wal2json.js';
+import { Wal2jsonDecoder } from '../../src/replication/wal2json.js';
 import { tableList } from '../../src/replication/wal2json-options.js';
+import type { StreamedTable, TableFinder } from '../../src/replication/wal2json-tables.js';
 
 const table = (oid: number, name: string): StreamedTable => {
   const columns = [
