@@ -33,6 +33,8 @@ set local search_path = pg_catalog, pg_temp;
 \ir status.sql
 \ir store.sql
 \ir deliveries.sql
+\ir snapshots.sql
+\ir snapshot_status.sql
 \ir foreign_remote.sql
 \ir foreign_types.sql
 \ir foreign_dependents.sql

@@ -100,6 +100,13 @@ select not exists (select from pgstream.migrations where name = '0013_foreign_da
   insert into pgstream.migrations (name, run_on) values ('0013_foreign_databases', now());
 \endif
 
+select not exists (select from pgstream.migrations where name = '0014_snapshots')
+  as pending \gset
+\if :pending
+  \ir ../migrations/0014_snapshots.up.sql
+  insert into pgstream.migrations (name, run_on) values ('0014_snapshots', now());
+\endif
+
 \ir code.sql
 commit;
 \echo pgstream is installed

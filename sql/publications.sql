@@ -1,7 +1,7 @@
 -- What the slot decodes. Three publications, so that no statement of a user can fail because of us:
 --
 --   pgstream_control  inserts of pgstream.schema_log, subscription_changes, ddl_error,
---                     table_rewrites and emitted_events
+--                     table_rewrites, emitted_events and snapshot_marks
 --   pgstream_insert   inserts and truncates of the tables that a subscription wants them of
 --   pgstream_update   updates and deletes, only of tables with a usable replica identity: Postgres
 --                     refuses a user's UPDATE or DELETE of any other published table (55000)
@@ -241,13 +241,15 @@ begin
   if not exists (select from pg_publication where pubname = 'pgstream_control') then
     create publication pgstream_control
       for table only pgstream.schema_log, only pgstream.subscription_changes,
-        only pgstream.ddl_error, only pgstream.table_rewrites, only pgstream.emitted_events
+        only pgstream.ddl_error, only pgstream.table_rewrites, only pgstream.emitted_events,
+        only pgstream.snapshot_marks
       with (publish = 'insert', publish_via_partition_root = true);
     v_created := true;
   else
     for v_table in
       select t.rel
-      from unnest('{pgstream.table_rewrites,pgstream.emitted_events}'::regclass[]) t(rel)
+      from unnest('{pgstream.table_rewrites,pgstream.emitted_events,pgstream.snapshot_marks}'
+          ::regclass[]) t(rel)
       where not exists (
         select from pg_publication_rel r
         join pg_publication p on p.oid = r.prpubid

@@ -77,6 +77,7 @@ begin
     '{slot_name,state,problem,heartbeat_at,confirmed_lsn,lag_bytes,lag_seconds}', '{}', role);
   perform pgstream._grant_functions('{replay,wait_delivered,_name_matches}', role);
   perform pgstream._grant_previewing(role);
+  perform pgstream._grant_snapshots(role);
 end
 $$;
 
@@ -161,6 +162,7 @@ begin
     '{reconcile,schema_at,_restrictions,_rights_fingerprint,_disable_subscription,_runner,'
     'copy_subscriptions,stored_subscriptions,note_copied,note_states}', role);
   execute format('grant select on pgstream.copied_status to %s', role);
+  perform pgstream._grant_snapshotting(role);
 
   select r.rolcanlogin and (r.rolreplication or r.rolsuper) as suffices into v_role
   from pg_roles r

@@ -17,6 +17,7 @@ import type { SchemaDocument } from './event/schema-versions.js';
 import { typeName } from './event/type-name.js';
 import { transactionIdPrefix } from './event/webhook-id.js';
 import { PgstreamError } from './errors.js';
+import { Chunks, type ChunksOptions } from './pipeline/chunks.js';
 import { HandOut, type HandOutOptions, type Occasion } from './pipeline/hand-out.js';
 import { keysOf, summaryOf, Tables, type Table, type TablesOptions } from './pipeline/tables.js';
 import { copyTag, positionOf } from './replication/copy-data.js';
@@ -26,20 +27,19 @@ import type { Decoder } from './replication/plugin.js';
 import type { Progress, Transaction } from './replication/progress.js';
 import { toPostgresMicroseconds } from './replication/timestamp.js';
 import { record } from './replication/tuple.js';
+import type { Seams } from './snapshot/seams.js';
 import type { TableDescription } from './source/catalog.js';
 import type { Passed } from './source/passed.js';
-import type { Question } from './subscriptions/rights.js';
 import type { Subscription } from './subscriptions/subscription.js';
 
-export interface PipelineOptions extends TablesOptions, HandOutOptions {
+export interface PipelineOptions extends TablesOptions, HandOutOptions, ChunksOptions {
   /** The timeline of the server's log that a position is of. */
   readonly timelineAt: (position: Lsn) => number;
   /** `system_identifier` of the cluster. */
   readonly system: bigint;
   readonly decoder: Decoder;
   readonly progress: Progress;
-  /** Resolves when the rights of these owners on these tables are known; undefined where they are. */
-  readonly learnRights: (question: Question) => Promise<void> | undefined;
+  readonly seams: Seams;
   readonly describeTable: (
     relation: Relation,
     streamedType: (typeOid: number) => string | undefined,
@@ -71,6 +71,7 @@ export class Pipeline {
   readonly #options: PipelineOptions;
   readonly #tables: Tables;
   readonly #handOut: HandOut;
+  readonly #chunks: Chunks;
   readonly #typeNames = new Map<number, string>();
   #open: OpenTransaction | undefined;
   #interrupted: OpenTransaction | undefined;
@@ -81,6 +82,7 @@ export class Pipeline {
     this.#resumeAt = options.progress.confirmed;
     this.#tables = new Tables(options);
     this.#handOut = new HandOut(options);
+    this.#chunks = new Chunks(options, this.#tables, this.#handOut);
   }
 
   /** The end of the last COMMIT that was received: where a new connection has to begin. */
@@ -121,8 +123,7 @@ export class Pipeline {
         this.#noteType(message);
         break;
       case 'insert':
-        this.#change(message.relation, { action: 'I', new: message.new }, lsn());
-        break;
+        return this.#change(message.relation, { action: 'I', new: message.new }, lsn());
       case 'update':
         this.#change(message.relation, { action: 'U', new: message.new, old: message.old }, lsn());
         break;
@@ -214,23 +215,25 @@ export class Pipeline {
     if (this.#open && this.#open.ordinal < this.#open.skip) this.#tables.move(message.oid);
   }
 
-  #change(oid: number, change: Change, lsn: string): void {
+  #change(oid: number, change: Change, lsn: string): Promise<void> | undefined {
     const open = this.#inTransaction();
     const table = this.#tables.get(oid);
     if (!table) throw new Error(`a change of table ${oid} came before its description`);
     const keys = keysOf(table, change, open.transaction);
-    if (++open.ordinal <= open.skip) return;
+    this.#options.seams.note(oid, open.commit.xid, change, table.keyColumns);
+    if (++open.ordinal <= open.skip) return undefined;
     const { schema, name } = table.relation;
     let changedTables: readonly number[] = [];
     if (schema === 'pgstream' && change.new) {
       if (name === 'subscription_changes') this.#noteSubscription(open, table, change.new);
+      else if (name === 'snapshot_marks') return this.#mark(open, table, change.new);
       else if (name === 'ddl_error') this.#options.onUnlogged();
       else if (name === 'schema_log') {
         changedTables = this.#noteSchemaVersion(open, table, change.new);
       }
     }
     const { subscriptions, views } = this.#tables.recipients(table, change);
-    if (subscriptions.length === 0) return;
+    if (subscriptions.length === 0) return undefined;
     const occurrence = {
       occasion: open,
       ordinal: open.ordinal,
@@ -244,6 +247,14 @@ export class Pipeline {
       views,
     };
     this.#handOut.deliver(occurrence, subscriptions);
+    return undefined;
+  }
+
+  /** The rows that were read for this place in the log. */
+  #mark(open: OpenTransaction, table: Table, row: Tuple): Promise<void> | undefined {
+    const { seams } = this.#options;
+    const chunk = seams.take(record(table.relation, row)['id']!);
+    return chunk && this.#chunks.handOut(chunk, open, open.ordinal);
   }
 
   /** Of a domain, the stream names the type below. */

@@ -39,6 +39,9 @@ import type { Measured } from './server/metrics.js';
 import { databaseError } from './settings/database-error.js';
 import type { Settings } from './settings/settings.js';
 import { describeTable } from './source/catalog.js';
+import { forgetUnrecorded } from './snapshot/jobs.js';
+import { Seams } from './snapshot/seams.js';
+import { SnapshotWorker } from './snapshot/worker.js';
 import { ForeignRefresher } from './source/foreign-refresher.js';
 import { oneAtATime } from './source/one-at-a-time.js';
 import { oncePerMoment } from './source/once-per-moment.js';
@@ -103,6 +106,8 @@ export class Tenure {
   readonly #stop: AbortSignal;
   /** Fires when reading has to wait for somebody to mend the slot. */
   readonly #halt = new AbortController();
+  /** Fires when nothing more is to be read. */
+  readonly #reading: AbortSignal;
   /** Fires when nothing more may be written. */
   readonly #ended = new AbortController();
   readonly #progress: Progress;
@@ -117,6 +122,7 @@ export class Tenure {
   readonly #secrets: SecretKeeper;
   readonly #memory: Memory;
   readonly #judge: Judge;
+  readonly #seams = new Seams();
   readonly #timers: NodeJS.Timeout[] = [];
   #dispatcher: Dispatcher | undefined;
   #follower: SlotFollower | undefined;
@@ -129,7 +135,8 @@ export class Tenure {
     const { settings, sql, lease, position, signal } = options;
     this.#options = options;
     this.#stop = AbortSignal.any([signal, lease.fenced, this.#failure.signal]);
-    setMaxListeners(0, this.#stop, this.#ended.signal);
+    this.#reading = AbortSignal.any([this.#stop, this.#halt.signal]);
+    setMaxListeners(0, this.#stop, this.#reading, this.#ended.signal);
     this.#progress = new Progress(position);
     this.#transactions = this.#openTransactions();
     this.#spilling = this.#openTransactions();
@@ -235,6 +242,7 @@ export class Tenure {
   async #open() {
     const { source, sql, position } = this.#options;
     const state = await loadState(sql, this.#transactions, source, position);
+    await forgetUnrecorded(this.#transactions, source.system);
     const waiting = await this.#store.open(position, eventIdPrefix(source.system));
     const timelines = { now: await readTimelines(source.connection) };
     await this.#rights.refresh();
@@ -244,6 +252,7 @@ export class Tenure {
     const pipeline = this.#openPipeline(dispatcher, state, timelines, reader);
     const follower = (this.#follower = this.#openFollower(pipeline, timelines, reader));
     await this.#keepUp(dispatcher, follower);
+    await this.#workAtSnapshots(dispatcher, state);
     this.#storeFollower = this.#openStoreFollower();
     this.#foreign = new ForeignRefresher(source.connection, this.#options.log);
     return { pipeline, dispatcher, follower, reader };
@@ -255,7 +264,7 @@ export class Tenure {
     dispatcher: Dispatcher,
     reader: SlotReader,
   ): Promise<void> {
-    const reading = AbortSignal.any([this.#stop, this.#halt.signal]);
+    const reading = this.#reading;
     try {
       for await (const { bytes, ends } of follower.batches(reading)) {
         for (let start = 0, i = 0; i < ends.length; start = ends[i++]!) {
@@ -265,8 +274,8 @@ export class Tenure {
             follower.beginAgain();
             break;
           }
-          if (dispatcher.isFull) await dispatcher.room(reading);
-          else if (this.#judge.isFull) await this.#judge.room(reading);
+          const room = this.#room(dispatcher);
+          if (room) await room;
           else if (i % messagesAtOnce === messagesAtOnce - 1) await setImmediate();
         }
       }
@@ -276,6 +285,13 @@ export class Tenure {
       if (!this.#stop.aborted && !troubles.has(explained.code)) throw explained;
       this.#halt.abort(explained);
     }
+  }
+
+  /** Resolves when more events can be taken over; undefined where they can. */
+  #room(dispatcher: Dispatcher): Promise<void> | undefined {
+    if (dispatcher.isFull) return dispatcher.room(this.#reading);
+    if (this.#judge.isFull) return this.#judge.room(this.#reading);
+    return undefined;
   }
 
   /** What is under way ends, and is confirmed. */
@@ -410,6 +426,8 @@ export class Tenure {
         this.#keepTrying(() => describeTable(sql, relation, streamedType)),
       markPassed: (passed, end) => markPassed(this.#transactions, passed, end),
       onUnlogged: () => reconciler.now(),
+      seams: this.#seams,
+      room: () => this.#room(dispatcher),
       fail: this.#fail,
     });
   }
@@ -456,6 +474,29 @@ export class Tenure {
       onInterrupted: () => pipeline.interrupted(),
       log,
     });
+  }
+
+  async #workAtSnapshots(dispatcher: Dispatcher, { registry }: SourceState): Promise<void> {
+    const { source, sql, lease, log } = this.#options;
+    const worker = new SnapshotWorker({
+      connection: source.connection,
+      system: source.system,
+      sql,
+      transactions: this.#transactions,
+      seams: this.#seams,
+      dispatcher,
+      registry,
+      describeTable: (relation, streamedType) => describeTable(sql, relation, streamedType),
+      confirmed: () => lease.confirmed,
+      explain: (error) => databaseError(error, source.connection),
+      log,
+      signal: AbortSignal.any([this.#stop, this.#ended.signal]),
+    });
+    const requests = await sql.listen('pgstream_snapshots', worker.look);
+    this.#ended.signal.addEventListener('abort', () => {
+      requests.unlisten().catch(() => undefined);
+    });
+    worker.work().catch(this.#fail);
   }
 
   #openStoreFollower(): StoreFollower | undefined {

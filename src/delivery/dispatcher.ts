@@ -150,6 +150,14 @@ export class Dispatcher {
     if (definition) this.#endpoint(definition).rescan();
   }
 
+  /** How the subscription takes its events; undefined where it has had none. */
+  look(id: number): (Pick<EndpointStatus, 'state'> & { readonly storedBytes: number }) | undefined {
+    const endpoint = this.#endpoints.get(id);
+    if (endpoint) return { state: endpoint.status.state, storedBytes: endpoint.storedBytes };
+    const storedBytes = this.#waiting.get(id);
+    return storedBytes === undefined ? undefined : { state: 'spilling', storedBytes };
+  }
+
   /** The subscription as it stands, whatever the place in the log. */
   latest(id: number): Subscription | undefined {
     return this.#latest.get(id)?.definition ?? undefined;

@@ -114,6 +114,11 @@ export class Endpoint {
     return this.#sender.inFlight;
   }
 
+  /** Bytes that wait in the table. */
+  get storedBytes(): number {
+    return this.#custody.storedBytes;
+  }
+
   /** Whether nothing of a deleted subscription is left. */
   get isGone(): boolean {
     return this.#custody.isDeleted && this.#window.size === 0 && this.inFlight === 0;

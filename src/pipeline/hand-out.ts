@@ -39,6 +39,8 @@ export interface Occurrence {
   readonly isBarrier: boolean;
   readonly event: EventSummary;
   readonly views: Recipients['views'];
+  /** What its id has before the subscription, where it is not made of its place in the log. */
+  readonly id?: string;
 }
 
 export interface HandOutOptions {
@@ -126,7 +128,10 @@ export class HandOut {
     const isInjected = injectMetadata || subscription.injectMetadata;
     const { encoders, ids } = view.prepare(versions);
     const encoder = encoders.of(subscription.format, isInjected ? ids : undefined);
-    const ownId = encoder.tellsId ? webhookId(occasion.id.prefix, ordinal, subscription.id) : '';
+    const ownId = encoder.tellsId
+      ? (ownIdOf(occurrence, subscription) ??
+        webhookId(occasion.id.prefix, ordinal, subscription.id))
+      : '';
     return this.#bodies.of(encoder, view.show(change), occasion.commit, lsn, ownId);
   }
 
@@ -143,16 +148,20 @@ export class HandOut {
   }
 }
 
+const ownIdOf = ({ id }: Occurrence, subscription: Subscription) =>
+  id === undefined ? undefined : `${id}_${subscription.id}`;
+
 function deliveryTo(
-  { occasion, ordinal, event, keys, table, tables, isBarrier, views }: Occurrence,
+  occurrence: Occurrence,
   subscription: Subscription,
   body: Slice,
   format = subscription.format,
 ): Delivery {
+  const { occasion, ordinal, event, keys, table, tables, isBarrier, views } = occurrence;
   const { id, commitLsn, transaction, isLate } = occasion;
   transaction.hold();
   return new Delivery({
-    id,
+    id: ownIdOf(occurrence, subscription) ?? id,
     subscription: subscription.id,
     commitLsn,
     ordinal,

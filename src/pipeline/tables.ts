@@ -16,6 +16,8 @@ import type { Subscription } from '../subscriptions/subscription.js';
 
 export interface Table {
   readonly relation: Relation;
+  /** The relation as it was described at first, as JSON. */
+  readonly source: string;
   /** Its rows are business events. */
   readonly isBusiness: boolean;
   readonly description: TableDescription;
@@ -80,6 +82,7 @@ export class Tables {
       String(nameColumns(before)) === String(nameColumns({ relation, keyColumns: columns }));
     const table: Table = {
       relation,
+      source: JSON.stringify(message),
       isBusiness: isBusiness(relation),
       description,
       keyColumns: columns,

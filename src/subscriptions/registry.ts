@@ -17,7 +17,7 @@ export function nameMatcher(pattern: string): (name: string) => boolean {
 export const isPattern = (name: string) => name === '' || /[*?]/.test(name);
 
 /** Whether a subscription is to row changes of this kind. */
-const wantsRows = ({ eventTypes }: Subscription, action: Action): boolean =>
+export const wantsRows = ({ eventTypes }: Subscription, action: Action): boolean =>
   eventTypes.length === 0 || eventTypes.includes(action) || eventTypes.includes('*');
 
 /** Whether a subscription is to row changes of any kind. */

@@ -1,0 +1,158 @@
+/**
+ * Reads rows of a table by COPY, no faster than they are taken: what has not been asked for stays at
+ * the server. The transaction, with its lock on the table and its snapshot, ends with the reading.
+ */
+import pg from 'pg';
+import { to as copyTo } from 'pg-copy-streams';
+import { PgstreamError } from '../errors.js';
+import { pgOptions, type Connection } from '../settings/connection.js';
+import { Lines } from './copy-text.js';
+import { describeShape, type KeyColumn, type Shape } from './shape.js';
+
+/**
+ * `lock_timeout`, in milliseconds: whoever comes next for the table waits behind us. Without
+ * `row_security`, a table whose rows we would see but a part of is an error.
+ */
+const settings = `
+  set local row_security = off; set local lock_timeout = 500; set local statement_timeout = 0;
+  set local idle_in_transaction_session_timeout = 0`;
+
+export interface Reading extends Shape {
+  /** What the planner expects, where that was asked for. */
+  readonly expectedRows: number | undefined;
+  /** Lines of COPY: the columns of the relation; without a key, then where the row lies. */
+  readonly lines: AsyncIterator<Buffer, void>;
+  /** Ends the transaction. */
+  readonly close: () => Promise<void>;
+}
+
+export interface Wanted {
+  readonly oid: number;
+  /** What to read of a table with this key; undefined for all of it, in any order. */
+  readonly select: (key: readonly KeyColumn[]) => Part | undefined;
+  readonly isEstimated: boolean;
+}
+
+export interface Part {
+  /** The values of the last row that is not wanted any more. */
+  readonly after: readonly string[] | undefined;
+  readonly limit: number;
+}
+
+export class Reader {
+  readonly #connection: Connection;
+  #idle: pg.Client | undefined;
+
+  constructor(connection: Connection) {
+    this.#connection = { ...connection, applicationName: 'pgstream snapshot' };
+  }
+
+  async open(wanted: Wanted): Promise<Reading> {
+    const client = this.#idle ?? (await this.#connect());
+    this.#idle = undefined;
+    try {
+      return await this.#open(client, wanted);
+    } catch (error) {
+      destroy(client);
+      throw error;
+    }
+  }
+
+  close(): void {
+    if (this.#idle) destroy(this.#idle);
+    this.#idle = undefined;
+  }
+
+  async #connect(): Promise<pg.Client> {
+    const client = new pg.Client(pgOptions(this.#connection));
+    client.on('error', () => {
+      if (this.#idle === client) this.#idle = undefined;
+    });
+    await client.connect();
+    return client;
+  }
+
+  async #open(client: pg.Client, { oid, select, isEstimated }: Wanted): Promise<Reading> {
+    const name = await nameOf(client, oid);
+    await client.query('begin isolation level repeatable read read only');
+    await client.query(settings);
+    // Takes no snapshot yet: one that is older than the lock could see a rewritten table as empty.
+    await client.query(`lock table ${name} in access share mode`);
+    const shape = await describeShape(client, oid);
+    if (fullName(shape.relation, shape.kind) !== name) throw renamed();
+    const query = selectRows(shape, select(shape.key));
+    const expectedRows = isEstimated ? await expected(client, shape) : undefined;
+    const stream = client.query(copyTo(`copy (${query}) to stdout`));
+    // Whoever reads the lines is told.
+    stream.on('error', () => undefined);
+    let isDone = false;
+    async function* lines(): AsyncGenerator<Buffer, void> {
+      const cut = new Lines();
+      for await (const bytes of stream) yield* cut.of(bytes as Buffer);
+      isDone = true;
+    }
+    return {
+      ...shape,
+      expectedRows,
+      lines: lines(),
+      close: async () => {
+        if (!isDone) return destroy(client);
+        await client.query('commit');
+        if (this.#idle) destroy(client);
+        else this.#idle = client;
+      },
+    };
+  }
+}
+
+interface Named {
+  readonly schema: string;
+  readonly name: string;
+}
+
+const fullName = ({ schema, name }: Named, kind: string) =>
+  `${kind === 'r' ? 'only ' : ''}${pg.escapeIdentifier(schema)}.${pg.escapeIdentifier(name)}`;
+
+/** Children that inherit from a table are tables of their own; partitions are parts of theirs. */
+async function nameOf(client: pg.Client, oid: number): Promise<string> {
+  const { rows } = await client.query<Named & { kind: string }>(
+    `select n.nspname as schema, c.relname as name, c.relkind as kind
+     from pg_class c
+     join pg_namespace n on n.oid = c.relnamespace
+     where c.oid = $1`,
+    [oid],
+  );
+  const [row] = rows;
+  if (!row) {
+    throw new PgstreamError('table_gone', 'the table was dropped', {
+      hint: 'Ask for the table that has taken its place.',
+    });
+  }
+  return fullName(row, row.kind);
+}
+
+const renamed = () =>
+  new PgstreamError('55P03', 'the table was renamed at this moment', { hint: 'Read it again.' });
+
+function selectRows(shape: Shape, part: Part | undefined): string {
+  const { key, relation } = shape;
+  const columns = relation.columns.map(({ name }) => `t.${pg.escapeIdentifier(name)}`);
+  const from = `from ${fullName(relation, shape.kind)} t`;
+  if (!part) return `select ${[...columns, 't.tableoid', 't.ctid'].join()} ${from}`;
+  const names = key.map(({ name }) => `t.${pg.escapeIdentifier(name)}`).join();
+  const after = part.after?.map((text, i) => `${pg.escapeLiteral(text)}::${key[i]!.type}`).join();
+  const where = after === undefined ? '' : ` where (${names}) > (${after})`;
+  return `select ${columns.join()} ${from}${where} order by ${names} limit ${part.limit}`;
+}
+
+async function expected(client: pg.Client, shape: Shape): Promise<number> {
+  const { rows } = await client.query<{ 'QUERY PLAN': [{ Plan: { 'Plan Rows': number } }] }>(
+    `explain (format json) select from ${fullName(shape.relation, shape.kind)}`,
+  );
+  return rows[0]!['QUERY PLAN'][0].Plan['Plan Rows'];
+}
+
+function destroy(client: pg.Client): void {
+  const { connection } = client as unknown as { connection: { stream: { destroy(): void } } };
+  connection.stream.destroy();
+}

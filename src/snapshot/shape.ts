@@ -1,0 +1,133 @@
+/** A table as the stream describes it, and the key that its rows can be read by. */
+import type pg from 'pg';
+import { PgstreamError } from '../errors.js';
+import { typeName } from '../event/type-name.js';
+import type { Relation } from '../replication/pgoutput.js';
+
+export interface KeyColumn {
+  readonly name: string;
+  /** Its type without a modifier, for literals. */
+  readonly type: string;
+}
+
+export interface Shape {
+  /** As `pg_current_snapshot()` prints it. */
+  readonly snapshot: string;
+  readonly relation: Relation;
+  /** What the stream would tell of the types of users. */
+  readonly streamedType: (typeOid: number) => string | undefined;
+  /** `pg_class.relkind` */
+  readonly kind: string;
+  /** The first unique key of these: the primary key, the replica identity; none where it is empty. */
+  readonly key: readonly KeyColumn[];
+}
+
+interface Row {
+  snapshot: string;
+  schema: string;
+  name: string;
+  kind: string;
+  replica_identity: string;
+  /** Whether it is still a table that snapshots are taken of. */
+  is_fit: boolean;
+  columns: {
+    name: string;
+    typeOid: number;
+    typmod: number;
+    identity: boolean;
+    base: { oid: number; schema: string; name: string } | null;
+  }[];
+  key: KeyColumn[] | null;
+}
+
+/**
+ * Describes the table in a transaction that has locked it. Columns and types are those of the stream:
+ * pgoutput sends stored generated columns from version 18 on, and the others never.
+ */
+export async function describeShape(client: pg.Client, oid: number): Promise<Shape> {
+  const { rows } = await client.query<Row>(shapeQuery, [oid]);
+  const row = rows[0];
+  if (!row?.is_fit) {
+    throw new PgstreamError('unfit_table', 'the table cannot be read any more', {
+      hint: 'It was made a partition, or unlogged. Ask for what it is part of.',
+    });
+  }
+  const { snapshot, schema, name, kind, replica_identity: replicaIdentity, columns } = row;
+  const bases = new Map(columns.map(({ typeOid, base }) => [typeOid, base]));
+  return {
+    snapshot,
+    kind,
+    relation: {
+      tag: 'relation',
+      oid,
+      schema,
+      name,
+      replicaIdentity,
+      columns: columns.map(({ base: _, ...column }) => column),
+    },
+    streamedType: (typeOid) => {
+      const base = bases.get(typeOid);
+      return base ? typeName(base.schema, base.name) : undefined;
+    },
+    key: row.key ?? [],
+  };
+}
+
+const shapeQuery = `
+  with recursive relation as (
+    select c.oid, n.nspname, c.relname, c.relkind, c.relreplident, c.relpersistence,
+           c.relispartition
+    from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+    where c.oid = $1
+  ), indexes as (
+    select i.indkey::smallint[] as attnums, i.indnkeyatts, i.indisprimary, i.indisreplident,
+           case r.relreplident
+             when 'd' then i.indisprimary and i.indimmediate
+             when 'i' then i.indisreplident
+             else false
+           end as is_identity
+    from relation r
+    join pg_index i on i.indrelid = r.oid
+    where i.indisvalid and (i.indisprimary or i.indisreplident)
+  ), columns as (
+    select a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull,
+           r.relreplident = 'f' or exists (
+             select from indexes i where i.is_identity and a.attnum = any (i.attnums)) as identity
+    from relation r
+    join pg_attribute a on a.attrelid = r.oid
+    where a.attnum > 0 and not a.attisdropped
+      and (a.attgenerated = ''
+        or a.attgenerated = 's' and current_setting('server_version_num')::integer >= 180000)
+  ), bases as (
+    select c.atttypid, c.atttypid as base from columns c where c.atttypid >= 16384
+    union
+    select b.atttypid, t.typbasetype
+    from bases b
+    join pg_type t on t.oid = b.base and t.typtype = 'd'
+  ), keys as (
+    select i.indisprimary, json_agg(json_build_object(
+             'name', c.attname, 'type', format_type(c.atttypid, -1)) order by k.n) as key
+    from indexes i
+    cross join lateral unnest(i.attnums) with ordinality k(attnum, n)
+    left join columns c on c.attnum = k.attnum
+    where k.n <= i.indnkeyatts and (i.indisprimary or i.indisreplident)
+    group by i.indisprimary, i.attnums
+    having bool_and(c.attnotnull is true)
+  )
+  select pg_current_snapshot()::text as snapshot, r.nspname as schema, r.relname as name,
+         r.relkind as kind, r.relreplident as replica_identity,
+         r.relkind in ('r', 'p') and r.relpersistence = 'p' and not r.relispartition as is_fit,
+         coalesce((
+           select json_agg(json_build_object(
+                    'name', c.attname, 'typeOid', c.atttypid::bigint, 'typmod', c.atttypmod,
+                    'identity', c.identity, 'base', (
+                      select json_build_object('schema', n.nspname, 'name', t.typname)
+                      from bases b
+                      join pg_type t on t.oid = b.base and t.typtype <> 'd'
+                      join pg_namespace n on n.oid = t.typnamespace
+                      where b.atttypid = c.atttypid and n.nspname <> 'pg_catalog'))
+                    order by c.attnum)
+           from columns c), '[]') as columns,
+         (select k.key from keys k order by k.indisprimary desc limit 1) as key
+  from relation r`;

@@ -1,0 +1,310 @@
+/**
+ * Reads one table, chunk by chunk, and has each handed out at its mark in the log.
+ *
+ * Invariant: what is on record as delivered (`recordable`) is behind a place that the slot is
+ * confirmed beyond. Deliveries that were stored at a later place are forgotten after a crash, since
+ * the log is read again from there; so they must be read from the table again.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Sql } from 'postgres';
+import { PgstreamError } from '../errors.js';
+import { Commit } from '../event/commit.js';
+import { keyColumns, withPartitionIdentity } from '../event/identity.js';
+import type { Lsn } from '../replication/lsn.js';
+import type { Relation } from '../replication/pgoutput.js';
+import { textOf } from '../replication/tuple.js';
+import type { TableDescription } from '../source/catalog.js';
+import { parseLine } from './copy-text.js';
+import { rowDigest, snapshotIdPrefix } from './event-id.js';
+import { describeHolders, writersOf, type Holder } from './holders.js';
+import type { Job, Position } from './jobs.js';
+import type { Reader, Reading } from './reader.js';
+import { Seam } from './seam.js';
+import type { ChunkRow, Outcome, Seams } from './seams.js';
+import { Visible } from './visible.js';
+
+export interface RunOptions {
+  readonly sql: Sql;
+  readonly reader: Reader;
+  readonly seams: Seams;
+  readonly system: bigint;
+  readonly describeTable: (
+    relation: Relation,
+    streamedType: (typeOid: number) => string | undefined,
+  ) => Promise<TableDescription>;
+  readonly onStart: (expectedRows: number | undefined, passes: number) => Promise<void>;
+  /** Fires when nothing more is to begin. */
+  readonly signal: AbortSignal;
+}
+
+/** What is read at a time: so many bytes and one row more at most. */
+const mostBytes = 4 * 1024 * 1024;
+/** How often a table without a key is begun. */
+const mostPasses = 5;
+
+interface Placed {
+  readonly position: Position;
+  readonly lsn: Lsn;
+}
+
+export class TableRun {
+  readonly #options: RunOptions;
+  #job: Job;
+  #position: Position;
+  /** Delivered up to here, and not on record. */
+  #delivered: Placed[] = [];
+  #seam: Seam | undefined;
+  #holders: readonly Holder[] = [];
+  /** Rows to ask for: fewer where they are wide. */
+  #limit = Infinity;
+  /** Of a table without a key, which is read in one go. */
+  #reading: Reading | undefined;
+  /** How often that was begun in this run. */
+  #passes = 0;
+  #notedPasses = 0;
+  #isBegun = false;
+  #end: { readonly reason: string | null } | undefined;
+
+  constructor(job: Job, options: RunOptions) {
+    this.#job = job;
+    this.#options = options;
+    this.#position = {
+      key: job.keyColumns ?? [],
+      cursor: job.cursor ?? undefined,
+      rows: job.cursor ? job.rowsDone : 0,
+      bytes: job.cursor ? job.bytes : 0,
+    };
+  }
+
+  set job(job: Job) {
+    this.#job = job;
+  }
+
+  /** Whether all of it has been delivered, be it on record or not. */
+  get isRead(): boolean {
+    return this.#end !== undefined;
+  }
+
+  /** Why it has ended, once that can be put on record. */
+  get end(): { readonly reason: string | null } | undefined {
+    return this.#delivered.length === 0 ? this.#end : undefined;
+  }
+
+  /** What can be put on record when the slot is confirmed up to here. */
+  recordable(confirmed: Lsn): Placed | undefined {
+    const [first, last] = this.#delivered;
+    if (!first || first.lsn >= confirmed) return undefined;
+    return last && last.lsn < confirmed ? last : first;
+  }
+
+  recorded({ lsn }: Placed): void {
+    this.#delivered = this.#delivered.filter((each) => each.lsn > lsn);
+  }
+
+  /** Notes what the stream brings; resolves to why that is not enough yet. */
+  async begin(): Promise<string | undefined> {
+    const { sql, seams } = this.#options;
+    const { oid } = this.#job;
+    if (!this.#seam) {
+      this.#seam = new Seam();
+      seams.watch(oid, this.#seam);
+      this.#holders = await writersOf(sql, oid);
+    } else if (this.#holders.length > 0) {
+      const now = new Set((await writersOf(sql, oid)).map(({ id }) => id));
+      this.#holders = this.#holders.filter(({ id }) => now.has(id));
+    }
+    return this.#holders.length > 0 ? describeHolders(this.#holders) : undefined;
+  }
+
+  /** Nothing is read for a while: what happens meanwhile need not be noted. */
+  rest(): void {
+    if (this.#reading) return;
+    if (this.#seam) this.#options.seams.unwatch(this.#job.oid, this.#seam);
+    this.#seam = undefined;
+  }
+
+  /** Reads the next rows, and resolves when they have been accepted or stored. */
+  async advance(): Promise<void> {
+    const { reader } = this.#options;
+    const reading =
+      this.#reading ??
+      (await reader.open({
+        oid: this.#job.oid,
+        select: (key) => this.#partOf(key.map(({ name }) => name)),
+        isEstimated: !this.#isBegun,
+      }));
+    this.#reading = undefined;
+    try {
+      await this.#advance(reading);
+    } finally {
+      if (this.#reading !== reading) await reading.close();
+    }
+  }
+
+  /** Gives back what it holds. */
+  async close(): Promise<void> {
+    const reading = this.#reading;
+    this.#reading = undefined;
+    this.rest();
+    await reading?.close();
+  }
+
+  #partOf(key: readonly string[]) {
+    if (key.length === 0) {
+      this.#position = { key, cursor: undefined, rows: 0, bytes: 0 };
+      this.#passes++;
+      return undefined;
+    }
+    const isSame = String(key) === String(this.#position.key);
+    if (!isSame) this.#position = { key, cursor: undefined, rows: 0, bytes: 0 };
+    this.#limit = Math.min(this.#limit, this.#job.chunkRows);
+    return { after: this.#position.cursor, limit: this.#limit };
+  }
+
+  async #advance(reading: Reading): Promise<void> {
+    const { describeTable } = this.#options;
+    const { relation, streamedType, key, expectedRows } = reading;
+    const description = await describeTable(relation, streamedType);
+    const seam = this.#checkSeam(reading, description);
+    await this.#noteStart(expectedRows);
+    seam?.read(new Visible(reading.snapshot));
+
+    const { rows, bytes, isEnd } = await this.#read(reading);
+    if (rows.length === 0) {
+      this.#end = { reason: null };
+      return;
+    }
+    const outcome = await this.#handOut(reading, description, seam, rows);
+    if (outcome.kind === 'spoilt') return this.#spoilt();
+    if (outcome.kind === 'unwanted') {
+      this.#end = { reason: 'no subscription is sent inserts of it' };
+      return;
+    }
+    const last = rows.at(-1)!.tuple;
+    this.#position = {
+      key: key.map(({ name }) => name),
+      cursor:
+        key.length === 0
+          ? undefined
+          : key.map(({ name }) =>
+              textOf(
+                last,
+                relation.columns.findIndex((c) => c.name === name),
+              )!,
+            ),
+      rows: this.#position.rows + rows.length,
+      bytes: this.#position.bytes + bytes,
+    };
+    const placed = { position: this.#position, lsn: outcome.lsn };
+    // The one that is recorded next, and the newest.
+    this.#delivered = [...this.#delivered.slice(0, 1), placed];
+    if (isEnd) this.#end = { reason: null };
+    else if (key.length === 0) this.#reading = reading;
+  }
+
+  async #noteStart(expectedRows: number | undefined): Promise<void> {
+    if (this.#isBegun && this.#passes === this.#notedPasses) return;
+    this.#isBegun = true;
+    this.#notedPasses = this.#passes;
+    await this.#options.onStart(expectedRows, this.#job.passes + this.#passes);
+  }
+
+  /** Rows up to the budget; the connection is kept where nothing is left to be read on it. */
+  async #read({ lines, relation, key }: Reading) {
+    const { system } = this.#options;
+    const prefix = snapshotIdPrefix(system, this.#job.request, relation.oid);
+    const isKeyed = key.length > 0;
+    const limit = isKeyed ? this.#limit : this.#job.chunkRows;
+    const rows: ChunkRow[] = [];
+    let bytes = 0;
+    let isEnd = false;
+    while (rows.length < limit && bytes < mostBytes) {
+      const { value: line, done } = await lines.next();
+      if (done) {
+        isEnd = true;
+        break;
+      }
+      bytes += line.length;
+      const digest = rowDigest(relation, line);
+      const id = `${prefix}${digest}${this.#passes > 1 ? `_${this.#passes}` : ''}`;
+      rows.push({ tuple: parseLine(line), id });
+    }
+    if (isKeyed && rows.length === limit) await lines.next();
+    if (!isEnd) {
+      this.#limit = rows.length < limit ? rows.length : 2 * limit;
+    }
+    return { rows, bytes, isEnd };
+  }
+
+  /** Marks the place in the log, before the reading and its lock end. */
+  async #handOut(
+    { relation }: Reading,
+    description: TableDescription,
+    seam: Seam | undefined,
+    rows: readonly ChunkRow[],
+  ): Promise<Outcome> {
+    const { sql, seams, signal } = this.#options;
+    const { subscription, createdAt } = this.#job;
+    const commit = new Commit(BigInt(createdAt), 0);
+    const mark = randomUUID();
+    const outcome = new Promise<Outcome>((settle) => {
+      seams.expect(mark, { relation, description, rows, seam, subscription, commit, settle });
+    });
+    try {
+      await writeMark(sql, mark);
+    } catch (error) {
+      // Its answer may have been lost, but not the mark.
+      if (seams.withdraw(mark)) throw error;
+    }
+    return unlessAborted(outcome, signal);
+  }
+
+  #spoilt(): void {
+    this.rest();
+    if (this.#passes < mostPasses) return;
+    throw new PgstreamError('busy_table', 'its rows are changed faster than it can be read', {
+      hint: 'Without a key it is read in one go: give it a primary key, or ask at a quieter time.',
+    });
+  }
+
+  /** What tells which rows of a chunk the stream has changed; undefined where it tells of none. */
+  #checkSeam(
+    { relation: message, key }: Reading,
+    { partitionIdentity, primaryKey }: TableDescription,
+  ): Seam | undefined {
+    const relation = withPartitionIdentity(message, partitionIdentity);
+    const noted = keyColumns(relation, primaryKey).map((i) => relation.columns[i]!.name);
+    if (noted.length === 0) return undefined;
+    const isWhole = noted.length === relation.columns.length;
+    const isKey =
+      key.length > 0 && (!partitionIdentity || key.every(({ name }) => noted.includes(name)));
+    if (isWhole || isKey) return this.#seam;
+    throw new PgstreamError('mixed_identities', 'its changes do not tell which row they are of', {
+      hint: 'Give the table a primary key, and its partitions replica identity default or full.',
+    });
+  }
+}
+
+/**
+ * A row of a table that is published, and never there for anybody. A standby need not have it.
+ */
+const writeMark = (sql: Sql, mark: string) =>
+  sql.begin(async (tx) => {
+    await tx`select set_config('synchronous_commit', 'local', true)`;
+    await tx`insert into pgstream.snapshot_marks (id) values (${mark})`;
+    await tx`delete from pgstream.snapshot_marks where id = ${mark}`;
+  });
+
+async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let stop: (() => void) | undefined;
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason as Error);
+    if (signal.aborted) stop();
+    else signal.addEventListener('abort', stop);
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', stop!);
+  }
+}

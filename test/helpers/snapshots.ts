@@ -1,0 +1,80 @@
+import type postgres from 'postgres';
+import { eventually } from './poll.js';
+import { patience } from './items.js';
+import type { Receiver } from './receiver.js';
+
+export interface SnapshotRow {
+  state: string;
+  reason: string | null;
+  rows: number;
+}
+
+/** Asks for a snapshot; returns the id of the request. */
+export async function request(
+  sql: postgres.Sql,
+  tables: readonly string[],
+  more: Record<string, string | number | boolean | null> = {},
+): Promise<number> {
+  const values = { table_names: tables as string[], share: 1, ...more };
+  const [row] = await sql<{ id: number }[]>`
+    insert into pgstream.snapshot_requests ${sql(values)} returning id::integer`;
+  return row!.id;
+}
+
+/** The state of each table of a request. */
+export const statusOf = (sql: postgres.Sql, id: number) => sql<SnapshotRow[]>`
+  select state, reason, rows_done::integer as rows
+  from pgstream.snapshot_status where request = ${id} order by schema_name, table_name`;
+
+/** Waits until the request is in this state, and returns that of its tables. */
+export const inState = (sql: postgres.Sql, id: number, state: string) =>
+  eventually(async () => {
+    const [row] = await sql<{ state: string; reason: string | null }[]>`
+      select state, reason from pgstream.snapshot_requests where id = ${id}`;
+    const tables = await statusOf(sql, id);
+    if (row?.state !== state) throw new Error(JSON.stringify({ row, tables }));
+    return tables;
+  }, patience);
+
+export interface RowEvent {
+  id: string;
+  action: string;
+  lsn: string;
+  values: Record<string, unknown>;
+}
+
+/** The events that were accepted, each once, in the order in which they first arrived. */
+export function firstArrivals({ requests }: Receiver): RowEvent[] {
+  const events = new Map<string, RowEvent>();
+  for (const { headers, body, status = 500 } of requests) {
+    const id = headers['webhook-id'] as string;
+    if (status >= 300 || events.has(id)) continue;
+    const { Data } = JSON.parse(body) as {
+      Data: { action: string; lsn: string } & Record<
+        'columns' | 'identity',
+        { name: string; value: unknown }[] | null
+      >;
+    };
+    const values = Object.fromEntries(
+      (Data.columns ?? Data.identity ?? []).map(({ name, value }) => [name, value]),
+    );
+    events.set(id, { id, action: Data.action, lsn: Data.lsn, values });
+  }
+  return [...events.values()];
+}
+
+/** What somebody holds who keeps the rows by key, and those that are older than what came before. */
+export function upsert(events: readonly RowEvent[], key: (values: RowEvent['values']) => string) {
+  const rows = new Map<string, RowEvent['values']>();
+  const newest = new Map<string, number>();
+  const stale: RowEvent[] = [];
+  for (const event of events) {
+    const of = key(event.values);
+    const version = Number(event.values['version'] ?? 0);
+    if (version < (newest.get(of) ?? 0)) stale.push(event);
+    newest.set(of, Math.max(version, newest.get(of) ?? 0));
+    if (event.action === 'D') rows.delete(of);
+    else rows.set(of, event.values);
+  }
+  return { rows, stale };
+}
