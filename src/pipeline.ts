@@ -125,14 +125,16 @@ export class Pipeline {
       case 'insert':
         return this.#change(message.relation, { action: 'I', new: message.new }, lsn());
       case 'update':
-        this.#change(message.relation, { action: 'U', new: message.new, old: message.old }, lsn());
-        break;
+        return this.#change(
+          message.relation,
+          { action: 'U', new: message.new, old: message.old },
+          lsn(),
+        );
       case 'delete':
-        this.#change(message.relation, { action: 'D', old: message.old }, lsn());
-        break;
+        return this.#change(message.relation, { action: 'D', old: message.old }, lsn());
       case 'truncate':
         for (const relation of message.relations) {
-          this.#change(relation, { action: 'T' }, lsn());
+          void this.#change(relation, { action: 'T' }, lsn());
         }
         break;
       case 'origin':
@@ -215,6 +217,7 @@ export class Pipeline {
     if (this.#open && this.#open.ordinal < this.#open.skip) this.#tables.move(message.oid);
   }
 
+  /** A promise is returned only for an INSERT that the next message has to wait for. */
   #change(oid: number, change: Change, lsn: string): Promise<void> | undefined {
     const open = this.#inTransaction();
     const table = this.#tables.get(oid);

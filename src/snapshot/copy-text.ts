@@ -11,9 +11,9 @@ const letterN = 0x4e;
 
 /** What stands for a character behind a backslash; anything else stands for itself. */
 const escapes = new Map(
-  [...'bfnrtv'].map((letter, i) => [
+  Object.entries({ b: 0x08, f: 0x0c, n: 0x0a, r: 0x0d, t: 0x09, v: 0x0b }).map(([letter, byte]) => [
     letter.charCodeAt(0),
-    [0x08, 0x0c, 0x0a, 0x0d, 0x09, 0x0b][i]!,
+    byte,
   ]),
 );
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { drained, startItems } from '../helpers/items.js';
-import { firstArrivals, inState, request, statusOf } from '../helpers/snapshots.js';
+import { firstArrivals, inState, request } from '../helpers/snapshots.js';
 
 test('all rows of a table that was never analyzed are delivered, each once', async () => {
   const { sql, receiver } = await startItems();
@@ -15,5 +15,5 @@ test('all rows of a table that was never analyzed are delivered, each once', asy
   const events = firstArrivals(receiver);
   expect(events).toHaveLength(3000);
   expect(new Set(events.map(({ action, lsn }) => `${action} ${lsn}`))).toEqual(new Set(['I 0/0']));
-  expect(new Set(events.map(({ values }) => values['id'])).size).toBe(3000);
+  expect(new Set(events.map(({ row }) => row!['id'])).size).toBe(3000);
 });

@@ -46,7 +46,7 @@ export async function startItems({ subscription = {}, env = {} }: Given = {}) {
   /** Changes a subscription, that of `receiver` where nothing else is said. */
   const configure = (columns: Record<string, string | number | boolean | null>, which = id) =>
     sql`update pgstream.webhook_subscriptions set ${sql(columns)} where id = ${which}`;
-  const items = { sql, receiver, other, id, subscribe, configure, start };
+  const items = { url, sql, receiver, other, id, subscribe, configure, start };
   return { ...items, runner: await start() };
 }
 

@@ -36,12 +36,19 @@ export const inState = (sql: postgres.Sql, id: number, state: string) =>
     return tables;
   }, patience);
 
+type Values = Record<string, unknown>;
+
 export interface RowEvent {
   id: string;
   action: string;
   lsn: string;
-  values: Record<string, unknown>;
+  /** The row after the change; none for a delete. */
+  row: Values | undefined;
+  identity: Values | undefined;
 }
+
+const valuesOf = (columns: { name: string; value: unknown }[] | null) =>
+  columns ? Object.fromEntries(columns.map(({ name, value }) => [name, value])) : undefined;
 
 /** The events that were accepted, each once, in the order in which they first arrived. */
 export function firstArrivals({ requests }: Receiver): RowEvent[] {
@@ -55,26 +62,26 @@ export function firstArrivals({ requests }: Receiver): RowEvent[] {
         { name: string; value: unknown }[] | null
       >;
     };
-    const values = Object.fromEntries(
-      (Data.columns ?? Data.identity ?? []).map(({ name, value }) => [name, value]),
-    );
-    events.set(id, { id, action: Data.action, lsn: Data.lsn, values });
+    const { action, lsn, columns, identity } = Data;
+    events.set(id, { id, action, lsn, row: valuesOf(columns), identity: valuesOf(identity) });
   }
   return [...events.values()];
 }
 
-/** What somebody holds who keeps the rows by key, and those that are older than what came before. */
-export function upsert(events: readonly RowEvent[], key: (values: RowEvent['values']) => string) {
-  const rows = new Map<string, RowEvent['values']>();
+/** What somebody holds who keeps the rows by key, and the rows that are older than what came before. */
+export function upsert(events: readonly RowEvent[], key: (values: Values) => string) {
+  const rows = new Map<string, Values>();
   const newest = new Map<string, number>();
   const stale: RowEvent[] = [];
   for (const event of events) {
-    const of = key(event.values);
-    const version = Number(event.values['version'] ?? 0);
+    const { row, identity } = event;
+    if (identity) rows.delete(key(identity));
+    if (!row) continue;
+    const of = key(row);
+    const version = Number(row['version']);
     if (version < (newest.get(of) ?? 0)) stale.push(event);
-    newest.set(of, Math.max(version, newest.get(of) ?? 0));
-    if (event.action === 'D') rows.delete(of);
-    else rows.set(of, event.values);
+    newest.set(of, version);
+    rows.set(of, row);
   }
   return { rows, stale };
 }

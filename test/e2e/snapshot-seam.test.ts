@@ -1,0 +1,126 @@
+/** The seam between rows that were there and their changes, while all of them change all the time. */
+import postgres from 'postgres';
+import { expect, test } from 'vitest';
+import { drained, startItems } from '../helpers/items.js';
+import { eventually } from '../helpers/poll.js';
+import { firstArrivals, inState, request, statusOf, upsert } from '../helpers/snapshots.js';
+
+const rows = 4_000;
+
+/**
+ * Sessions that change rows of table `item`, whose version only goes up: in transactions of several
+ * statements, with savepoints and rollbacks, changes of key, deletes and rows that come back.
+ */
+function startWriters(url: string, count: number) {
+  const sql = postgres(url, { max: count, onnotice: () => undefined });
+  let isOver = false;
+  let commits = 0;
+  const random = (n: number) => Math.floor(Math.random() * n);
+  const write = async () => {
+    while (!isOver) {
+      await sql
+        .begin(async (tx) => {
+          for (let i = random(3); i >= 0; i--) {
+            const id = 1 + random(rows);
+            await tx`select pg_advisory_xact_lock(${id})`;
+            switch (random(6)) {
+              case 0:
+                await tx`delete from item where id = ${id}`;
+                break;
+              case 1:
+                await tx`
+                  insert into item values (${id}, nextval('version'), 'again')
+                  on conflict (id) do update set version = excluded.version`;
+                break;
+              case 2:
+                await tx`
+                  update item set id = id + 100000 * ${random(2) ? 1 : -1}, version = nextval('version')
+                  where id = ${id}`;
+                break;
+              case 3:
+                await tx
+                  .savepoint(async (sp) => {
+                    await sp`update item set version = nextval('version') where id = ${id}`;
+                    if (random(2)) throw new Error('undone');
+                  })
+                  .catch(() => undefined);
+                break;
+              default:
+                await tx`update item set version = nextval('version') where id = ${id}`;
+            }
+          }
+          if (random(8) === 0) throw new Error('undone');
+        })
+        .catch(() => undefined);
+      commits++;
+    }
+  };
+  const all = Promise.all(Array.from({ length: count }, write));
+  return {
+    get commits() {
+      return commits;
+    },
+    async stop() {
+      isOver = true;
+      await all;
+      await sql.end();
+    },
+  };
+}
+
+async function startFilled() {
+  const items = await startItems({ subscription: { table_name: 'nothing', name: 'first' } });
+  const { sql, subscribe, receiver } = items;
+  await sql`create sequence version`;
+  await sql`alter table item alter version type bigint`;
+  await sql`
+    insert into item select g, nextval('version'), repeat('x', g % 100)
+    from generate_series(1, ${rows}::integer) g`;
+  const id = await subscribe({ url: receiver.url, max_in_flight: 100 });
+  return { ...items, id };
+}
+
+async function expectSame(items: Awaited<ReturnType<typeof startFilled>>) {
+  const { sql, receiver } = items;
+  await drained(sql);
+  const { rows: held, stale } = upsert(firstArrivals(receiver), ({ id }) => String(id));
+  expect(stale).toEqual([]);
+  const truth = await sql<{ id: number; version: number; note: string }[]>`
+    select id, version::float8 as version, note from item order by id`;
+  const kept = [...held.values()].sort((a, b) => Number(a['id']) - Number(b['id']));
+  expect(kept).toEqual(truth.map((row) => ({ ...row })));
+}
+
+test('nothing stale arrives and nothing is missing while every row is being changed', async () => {
+  const items = await startFilled();
+  const { sql } = items;
+  const writers = startWriters(items.url, 8);
+  await eventually(() => writers.commits > 100);
+  const id = await request(sql, ['item'], { chunk_rows: 200 });
+  await inState(sql, id, 'done');
+  await writers.stop();
+  await expectSame(items);
+}, 120_000);
+
+test('a runner that is killed again and again goes on where it was', async () => {
+  const items = await startFilled();
+  const { sql } = items;
+  const writers = startWriters(items.url, 4);
+  const id = await request(sql, ['item'], { chunk_rows: 100, share: 0.3 });
+  let { runner } = items;
+  for (let kills = 0, done = 0; kills < 5; kills++) {
+    await eventually(
+      async () => {
+        const [row] = await statusOf(sql, id);
+        return row!.state === 'done' || row!.rows > done;
+      },
+      { timeout: 30_000 },
+    );
+    done = (await statusOf(sql, id))[0]!.rows;
+    await runner.kill();
+    runner = await items.start();
+  }
+  await inState(sql, id, 'done');
+  await writers.stop();
+  await expectSame(items);
+}, 180_000);
