@@ -1,4 +1,4 @@
--- setting: what PGSTREAM_POSTGRES_SNAPSHOT_TABLES said, where that asked; null for everybody else.
+-- setting: the tables as PGSTREAM_POSTGRES_SNAPSHOT_TABLES names them; null where it did not ask.
 create table pgstream.snapshot_requests (
   id bigint generated always as identity,
   schema_name text not null default 'public',

@@ -52,7 +52,7 @@ comment on column pgstream.snapshot_requests.paused is
   'True halts it behind the chunk that is under way; false lets it go on.';
 comment on column pgstream.snapshot_requests.requested_by is 'The role that asked.';
 comment on column pgstream.snapshot_requests.setting is
-  'The value of PGSTREAM_POSTGRES_SNAPSHOT_TABLES that asked; null for all others.';
+  'The tables as PGSTREAM_POSTGRES_SNAPSHOT_TABLES names them; null where it did not ask.';
 comment on column pgstream.snapshot_requests.state is
   'pending, starting (older transactions have to end first), running, waiting (for the reason), '
   'paused, done, failed or cancelled.';

@@ -10,6 +10,7 @@ import { explain } from './commands/output.js';
 import { addRun } from './commands/run.js';
 import { addSchema } from './commands/schema.js';
 import { addSeal } from './commands/seal.js';
+import { addSnapshot } from './commands/snapshot.js';
 import { exitCode, PgstreamError } from './errors.js';
 import { version } from './version.js';
 
@@ -26,6 +27,7 @@ addMigrate(program);
 addCheck(program);
 addSchema(program);
 addSeal(program);
+addSnapshot(program);
 addFdw(program);
 addFixtures(program);
 addDemo(program);

@@ -477,7 +477,7 @@ export class Tenure {
   }
 
   async #workAtSnapshots(dispatcher: Dispatcher, { registry }: SourceState): Promise<void> {
-    const { source, sql, lease, log } = this.#options;
+    const { settings, source, sql, lease, log } = this.#options;
     const worker = new SnapshotWorker({
       connection: source.connection,
       system: source.system,
@@ -487,6 +487,7 @@ export class Tenure {
       dispatcher,
       registry,
       describeTable: (relation, streamedType) => describeTable(sql, relation, streamedType),
+      tables: settings.snapshotTables,
       confirmed: () => lease.confirmed,
       explain: (error) => databaseError(error, source.connection),
       log,

@@ -9,6 +9,7 @@ import { stopSignal } from './stop-signal.js';
 
 interface RunFlags extends ConnectionFlags {
   init?: boolean;
+  snapshotTables?: string;
   logLevel?: string;
 }
 
@@ -22,6 +23,10 @@ export function addRun(program: Command): void {
   connectionFlags(program.command('run'))
     .description('deliver the changes of the slot until stopped')
     .option('--init', 'run init first')
+    .option(
+      '--snapshot-tables <tables>',
+      'deliver the rows of these tables too, once (PGSTREAM_POSTGRES_SNAPSHOT_TABLES)',
+    )
     .option('--log-level <level>', `how much to log: ${logLevels.join(', ')} (default: info)`)
     .action(async (flags: RunFlags) => {
       v8.setFlagsFromString(growth);

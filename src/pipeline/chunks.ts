@@ -42,7 +42,11 @@ export class Chunks {
     const table = this.#tableOf(chunk);
     const { subscriptions, views } = this.#tables.recipients(table, insert);
     const meant = subscriptions.filter(({ id }) => (chunk.subscription ?? id) === id);
-    if (meant.length === 0) return chunk.settle({ kind: 'unwanted' });
+    if (meant.length === 0) {
+      const all = registry.match(relation.schema, relation.name, 'I');
+      const isWanted = all.some(({ id }) => (chunk.subscription ?? id) === id);
+      return chunk.settle({ kind: isWanted ? 'denied' : 'unwanted' });
+    }
 
     const transaction = onceReleased(occasion.transaction, () =>
       chunk.settle({ kind: 'done', lsn: occasion.commitLsn }),

@@ -10,6 +10,7 @@ import { parseNetworks, type Network } from './networks.js';
 import { parseServerAddress, type ServerAddress } from './server-address.js';
 import { parseSize } from './size.js';
 import { parseSlotName } from './slot-name.js';
+import { parseSnapshotSetting, type SnapshotTables } from './snapshot-tables.js';
 
 /** Everything that `pgstream run` can be told. Durations are in milliseconds. */
 export interface Settings {
@@ -19,6 +20,8 @@ export interface Settings {
   slotName: string | undefined;
   /** Of the slot that `init` makes. Undefined: pgoutput, or what a slot that exists has. */
   outputPlugin: OutputPlugin | undefined;
+  /** Tables whose rows are delivered once, when this is first seen. */
+  snapshotTables: readonly SnapshotTables[];
   /** Where subscriptions and deliveries live, if not in the source. */
   store: Connection | undefined;
   /** Accepted for compatibility; subscriptions act at their commit either way. */
@@ -79,6 +82,7 @@ export const settingsSchema = (env: Environment) =>
     PGSTREAM_POSTGRES_OUTPUT_PLUGIN: z
       .enum(outputPlugins, `must be ${outputPlugins.join(' or ')}`)
       .optional(),
+    PGSTREAM_POSTGRES_SNAPSHOT_TABLES: text(parseSnapshotSetting).default([]),
     PGSTREAM_WEBHOOK_SUBSCRIPTION_STORE_URL: text((url) => resolveConnection(url, env)).optional(),
     PGSTREAM_WEBHOOK_SUBSCRIPTION_STORE_CACHE_ENABLED: z
       .stringbool('must be true or false')
@@ -120,6 +124,7 @@ export const toSettings = (parsed: ParsedSettings): Settings => ({
   source: parsed.PGSTREAM_POSTGRES_LISTENER_URL,
   slotName: parsed.PGSTREAM_POSTGRES_REPLICATION_SLOT_NAME,
   outputPlugin: parsed.PGSTREAM_POSTGRES_OUTPUT_PLUGIN,
+  snapshotTables: parsed.PGSTREAM_POSTGRES_SNAPSHOT_TABLES,
   store: parsed.PGSTREAM_WEBHOOK_SUBSCRIPTION_STORE_URL,
   storeCacheEnabled: parsed.PGSTREAM_WEBHOOK_SUBSCRIPTION_STORE_CACHE_ENABLED,
   storeRefreshInterval: parsed.PGSTREAM_WEBHOOK_SUBSCRIPTION_STORE_CACHE_REFRESH_INTERVAL,

@@ -18,6 +18,7 @@ export interface SettingsFlags {
   pgurl?: string | undefined;
   replicationSlot?: string | undefined;
   outputPlugin?: string | undefined;
+  snapshotTables?: string | undefined;
   logLevel?: string | undefined;
 }
 
@@ -25,11 +26,12 @@ const flagOf: Record<string, { key: keyof SettingsFlags; name: string }> = {
   PGSTREAM_POSTGRES_LISTENER_URL: { key: 'pgurl', name: '--pgurl' },
   PGSTREAM_POSTGRES_REPLICATION_SLOT_NAME: { key: 'replicationSlot', name: '--replication-slot' },
   PGSTREAM_POSTGRES_OUTPUT_PLUGIN: { key: 'outputPlugin', name: '--output-plugin' },
+  PGSTREAM_POSTGRES_SNAPSHOT_TABLES: { key: 'snapshotTables', name: '--snapshot-tables' },
   PGSTREAM_LOG_LEVEL: { key: 'logLevel', name: '--log-level' },
 };
 
 const notYet: [pattern: RegExp, subject: string][] = [
-  [/^PGSTREAM_POSTGRES_(LISTENER_)?(INITIAL_)?SNAPSHOT_/, 'initial snapshots'],
+  [/^PGSTREAM_POSTGRES_(LISTENER_)?(INITIAL_)?SNAPSHOT_/, 'setting of this kind for snapshots'],
   [/^PGSTREAM_TRANSFORMER_/, 'transformers'],
   [/^PGSTREAM_FILTER_/, 'filters'],
 ];

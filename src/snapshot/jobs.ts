@@ -2,6 +2,8 @@
 import type { Sql } from 'postgres';
 import { eventIdPrefix } from '../event/webhook-id.js';
 import { formatLsn, type Lsn } from '../replication/lsn.js';
+import type { SnapshotTables } from '../settings/snapshot-tables.js';
+import { arrayLiteral } from '../source/array-literal.js';
 import type { Transactions } from '../source/transactions.js';
 
 export type State = 'pending' | 'starting' | 'running' | 'waiting' | 'paused' | 'done' | 'failed';
@@ -10,6 +12,7 @@ export type State = 'pending' | 'starting' | 'running' | 'waiting' | 'paused' | 
 export interface Job {
   readonly request: number;
   readonly oid: number;
+  /** Its name at present, or the last that is known. */
   readonly schema: string;
   readonly table: string;
   /** Who is sent the rows; null for everybody. */
@@ -39,14 +42,16 @@ export interface Position {
 }
 
 export const openJobs = (sql: Sql) => sql<Job[]>`
-  select r.id::float8 as request, t.oid::float8 as oid, t.schema_name as schema,
-    t.table_name as table, r.subscription::float8 as subscription, r.chunk_rows as "chunkRows",
+  select r.id::float8 as request, t.oid::float8 as oid, coalesce(n.nspname, t.schema_name) as schema,
+    coalesce(c.relname, t.table_name) as table, r.subscription::float8 as subscription, r.chunk_rows as "chunkRows",
     r.share, r.paused, r.setting,
     ((extract(epoch from r.created_at) - 946684800) * 1000000)::bigint::text as "createdAt",
     t.state, t.reason, to_json(t.key_columns) as "keyColumns", to_json(t.cursor) as cursor,
     t.passes, t.rows_done::float8 as "rowsDone", t.bytes::float8 as bytes
   from pgstream.snapshot_requests r
   join pgstream.snapshot_tables t on t.request = r.id
+  left join pg_class c on c.oid = t.oid::oid
+  left join pg_namespace n on n.oid = c.relnamespace
   where r.state not in ('done', 'failed', 'cancelled') and t.state not in ('done', 'failed')
   order by r.id, t.schema_name, t.table_name`;
 
@@ -140,16 +145,12 @@ export async function forgetUnrecorded(transactions: Transactions, system: bigin
   );
 }
 
-/** Makes the request of a setting for one schema, unless it was made before. */
-export async function requestOnce(
-  sql: Sql,
-  setting: string,
-  schema: string,
-  tables: readonly string[],
-): Promise<void> {
+/** Makes the request of a setting for one schema, unless the same was made before. */
+export async function requestOnce(sql: Sql, { schema, tables }: SnapshotTables): Promise<void> {
+  const setting = tables.join(' ');
   await sql`
     insert into pgstream.snapshot_requests (setting, schema_name, table_names)
-    select ${setting}, ${schema}, array(select jsonb_array_elements_text(${JSON.stringify(tables)}::text::jsonb))
+    select ${setting}, ${schema}, ${arrayLiteral(tables)}::text[]
     where not exists (
       select from pgstream.snapshot_requests r
       where r.setting = ${setting} and r.schema_name = ${schema})`;

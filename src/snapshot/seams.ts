@@ -29,8 +29,9 @@ export interface Chunk {
 export type Outcome =
   /** Too much has happened to the table for its rows to be told apart. */
   | { readonly kind: 'spoilt' }
-  /** Nobody is sent inserts of the table. */
+  /** Nobody who is meant is sent inserts of the table, or may read it. */
   | { readonly kind: 'unwanted' }
+  | { readonly kind: 'denied' }
   /** All that is sent of it has been accepted or stored; its place is the transaction at `lsn`. */
   | { readonly kind: 'done'; readonly lsn: Lsn };
 

@@ -176,8 +176,10 @@ export class TableRun {
     }
     const outcome = await this.#handOut(reading, description, seam, rows);
     if (outcome.kind === 'spoilt') return this.#spoilt();
-    if (outcome.kind === 'unwanted') {
-      this.#end = { reason: 'no subscription is sent inserts of it' };
+    // Whether somebody will want it is asked before the next chunk.
+    if (outcome.kind === 'unwanted') return this.rest();
+    if (outcome.kind === 'denied') {
+      this.#end = { reason: 'nobody who subscribes to it may read it' };
       return;
     }
     const last = rows.at(-1)!.tuple;

@@ -8,14 +8,23 @@ import type { Dispatcher } from '../delivery/dispatcher.js';
 import type { PgstreamError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Lsn } from '../replication/lsn.js';
+import type { Connection } from '../settings/connection.js';
+import type { SnapshotTables } from '../settings/snapshot-tables.js';
 import { isAway } from '../source/persist.js';
 import type { Transactions } from '../source/transactions.js';
 import type { Registry } from '../subscriptions/registry.js';
-import { noteState, notePosition, noteStart, openJobs, type Job, type State } from './jobs.js';
+import {
+  noteState,
+  notePosition,
+  noteStart,
+  openJobs,
+  requestOnce,
+  type Job,
+  type State,
+} from './jobs.js';
 import { obstacleTo } from './obstacle.js';
 import { Reader } from './reader.js';
 import { TableRun, type RunOptions } from './table-run.js';
-import type { Connection } from '../settings/connection.js';
 
 export interface WorkerOptions extends Omit<RunOptions, 'reader' | 'onStart'> {
   readonly connection: Connection;
@@ -24,6 +33,8 @@ export interface WorkerOptions extends Omit<RunOptions, 'reader' | 'onStart'> {
   readonly registry: Registry;
   /** Where the slot is confirmed up to, on record. */
   readonly confirmed: () => Lsn;
+  /** What the settings ask for. */
+  readonly tables: readonly SnapshotTables[];
   readonly explain: (error: unknown) => PgstreamError;
   readonly sql: Sql;
   readonly log: Log;
@@ -49,12 +60,14 @@ export class SnapshotWorker {
   readonly #options: WorkerOptions;
   readonly #reader: Reader;
   readonly #turns = new Map<string, Turn>();
+  readonly #wanted: SnapshotTables[];
   #last: Job | undefined;
   #wake: (() => void) | undefined;
 
   constructor(options: WorkerOptions) {
     this.#options = options;
     this.#reader = new Reader(options.connection);
+    this.#wanted = [...options.tables];
   }
 
   /** Requests have been made, or changed. */
@@ -66,6 +79,7 @@ export class SnapshotWorker {
     while (!signal.aborted) {
       let pauseMs = lookMs;
       try {
+        await this.#request();
         pauseMs = await this.#workOnce();
       } catch (error) {
         if (signal.aborted) break;
@@ -76,6 +90,22 @@ export class SnapshotWorker {
     }
     for (const { run } of this.#turns.values()) await run.close().catch(() => undefined);
     this.#reader.close();
+  }
+
+  /** Asks for what the settings say; that of a schema once, whether it can be had or not. */
+  async #request(): Promise<void> {
+    const { sql, explain, log } = this.#options;
+    for (let [wanted] = this.#wanted; wanted; [wanted] = this.#wanted) {
+      try {
+        await requestOnce(sql, wanted);
+      } catch (error) {
+        const explained = explain(error);
+        if (isAway(explained)) throw error;
+        const { message: reason, hint } = explained;
+        log.error({ ...wanted, reason, hint }, 'cannot take the snapshot of the settings');
+      }
+      this.#wanted.shift();
+    }
   }
 
   async #pause(ms: number): Promise<void> {

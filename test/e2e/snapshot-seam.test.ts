@@ -1,7 +1,7 @@
 /** The seam between rows that were there and their changes, while all of them change all the time. */
 import postgres from 'postgres';
 import { expect, test } from 'vitest';
-import { drained, startItems } from '../helpers/items.js';
+import { drained, patience, startItems, stored } from '../helpers/items.js';
 import { eventually } from '../helpers/poll.js';
 import { firstArrivals, inState, request, statusOf, upsert } from '../helpers/snapshots.js';
 
@@ -124,3 +124,44 @@ test('a runner that is killed again and again goes on where it was', async () =>
   await writers.stop();
   await expectSame(items);
 }, 180_000);
+
+test('rows that are stored for an endpoint that is down survive kills', async () => {
+  const items = await startFilled();
+  const { sql, receiver } = items;
+  let { runner } = items;
+  receiver.reply({ status: 503 });
+  const id = await request(sql, ['item'], { chunk_rows: 500 });
+  await eventually(async () => (await stored(sql)) > 1_000, patience);
+  await runner.kill();
+  runner = await items.start();
+  await sql`update item set version = nextval('version') where id % 7 = 0`;
+  await inState(sql, id, 'done');
+  await runner.kill();
+  await items.start();
+  receiver.reply({});
+  await items.configure({ max_in_flight: 50 }, items.id);
+  await expectSame(items);
+}, 120_000);
+
+test('the same rows have the same ids and bytes however often they are read', async () => {
+  const items = await startFilled();
+  const { sql, receiver } = items;
+  let { runner } = items;
+  const id = await request(sql, ['item'], { chunk_rows: 100, share: 0.3 });
+  for (let kills = 0; kills < 3; kills++) {
+    const before = receiver.requests.length;
+    await eventually(() => receiver.requests.length > before + 150, patience);
+    await runner.kill();
+    runner = await items.start();
+  }
+  await inState(sql, id, 'done');
+  await drained(sql);
+  const bodies = new Map<string, Set<string>>();
+  for (const { headers, body } of receiver.requests) {
+    const key = headers['webhook-id'] as string;
+    bodies.set(key, (bodies.get(key) ?? new Set()).add(body));
+  }
+  expect(bodies.size).toBe(rows);
+  expect([...bodies.values()].filter(({ size }) => size > 1)).toEqual([]);
+  expect(receiver.requests.length).toBeGreaterThan(rows);
+}, 120_000);

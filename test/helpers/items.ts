@@ -31,12 +31,13 @@ export async function startItems({ subscription = {}, env = {} }: Given = {}) {
     return row!.id;
   };
   const id = await subscribe({ url: receiver.url, ...subscription });
-  const start = async () => {
+  const start = async (more: Record<string, string> = {}) => {
     const runner = startRunner(['run', '--init'], {
       env: {
         PGSTREAM_POSTGRES_LISTENER_URL: url,
         PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_ADDRESS: '127.0.0.1:0',
         ...env,
+        ...more,
       },
     });
     onTestFailed(() => console.error(runner.stderr.slice(-6_000)));

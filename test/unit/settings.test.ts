@@ -243,8 +243,8 @@ describe('an unknown name', () => {
   );
 
   test.each([
-    ['PGSTREAM_POSTGRES_SNAPSHOT_TABLES', 'initial snapshots'],
-    ['PGSTREAM_POSTGRES_LISTENER_INITIAL_SNAPSHOT_ENABLED', 'initial snapshots'],
+    ['PGSTREAM_POSTGRES_SNAPSHOT_WORKERS', 'setting of this kind for snapshots'],
+    ['PGSTREAM_POSTGRES_LISTENER_INITIAL_SNAPSHOT_ENABLED', 'setting of this kind for snapshots'],
     ['PGSTREAM_TRANSFORMER_RULES_FILE', 'transformers'],
     ['PGSTREAM_FILTER_EXCLUDE_TABLES', 'filters'],
   ])('of the original such as %s is told from a typing error', (name, subject) => {
