@@ -33,19 +33,29 @@ const mostKeys = 100_000;
 
 const none: ReadonlySet<Action> = new Set();
 
-export class Seam {
+/** What has come of the rows of a table that is being read. */
+export interface Noting {
+  /** Whether more has happened than was noted: no chunk can be handed out any more. */
+  readonly isSpoilt: boolean;
+  /** The stream has brought a change of the rows with these keys: the old one, then the new one. */
+  note(xid: number, action: Action, keys: readonly string[]): void;
+  /** A chunk was read with this snapshot: what it sees need not be noted, now and later. */
+  read(visible: Visible): void;
+  /** What the stream has brought of the row that the last chunk did not see. */
+  since(key: string): ReadonlySet<Action>;
+}
+
+export class Seam implements Noting {
   /** What transactions have done to which keys, by transaction. */
   readonly #noted = new Map<number, Map<string, Set<Action>>>();
   #count = 0;
   #visible: Visible | undefined;
   #isSpoilt = false;
 
-  /** Whether more has happened than was noted: no chunk can be handed out any more. */
   get isSpoilt(): boolean {
     return this.#isSpoilt;
   }
 
-  /** The stream has brought a change of the rows with these keys. */
   note(xid: number, action: Action, keys: readonly string[]): void {
     if (this.#isSpoilt || this.#visible?.has(xid)) return;
     let noted = this.#noted.get(xid);
@@ -63,7 +73,6 @@ export class Seam {
     this.#noted.clear();
   }
 
-  /** A chunk was read with this snapshot: what it sees need not be noted, now and later. */
   read(visible: Visible): void {
     this.#visible = visible;
     for (const [xid, { size }] of this.#noted) {
@@ -73,7 +82,6 @@ export class Seam {
     }
   }
 
-  /** What the stream has brought of the row that the last chunk did not see. */
   since(key: string): ReadonlySet<Action> {
     let all = none;
     for (const noted of this.#noted.values()) {

@@ -4,7 +4,7 @@ import type { Action, Change } from '../event/encode.js';
 import type { Lsn } from '../replication/lsn.js';
 import type { Relation, Tuple } from '../replication/pgoutput.js';
 import type { TableDescription } from '../source/catalog.js';
-import { keyTexts, type Seam } from './seam.js';
+import { keyTexts, type Noting } from './seam.js';
 
 export interface ChunkRow {
   readonly tuple: Tuple;
@@ -18,7 +18,7 @@ export interface Chunk {
   readonly description: TableDescription;
   readonly rows: readonly ChunkRow[];
   /** What has come meanwhile of rows of the table; undefined where that is never streamed. */
-  readonly seam: Seam | undefined;
+  readonly seam: Noting | undefined;
   /** Who is sent the rows; null for everybody. */
   readonly subscription: number | null;
   /** The time of the request. */
@@ -36,16 +36,16 @@ export type Outcome =
   | { readonly kind: 'done'; readonly lsn: Lsn };
 
 export class Seams {
-  readonly #seams = new Map<number, Set<Seam>>();
+  readonly #seams = new Map<number, Set<Noting>>();
   readonly #chunks = new Map<string, Chunk>();
 
   /** From now on, changes of the table are noted. */
-  watch(oid: number, seam: Seam): void {
+  watch(oid: number, seam: Noting): void {
     const seams = this.#seams.get(oid) ?? new Set();
     this.#seams.set(oid, seams.add(seam));
   }
 
-  unwatch(oid: number, seam: Seam): void {
+  unwatch(oid: number, seam: Noting): void {
     const seams = this.#seams.get(oid);
     seams?.delete(seam);
     if (seams?.size === 0) this.#seams.delete(oid);

@@ -63,7 +63,12 @@ export async function describeShape(client: pg.Client, oid: number): Promise<Sha
       schema,
       name,
       replicaIdentity,
-      columns: columns.map(({ base: _, ...column }) => column),
+      columns: columns.map(({ name: column, typeOid, typmod, identity }) => ({
+        name: column,
+        typeOid,
+        typmod,
+        identity,
+      })),
     },
     streamedType: (typeOid) => {
       const base = bases.get(typeOid);

@@ -19,7 +19,8 @@ import { rowDigest, snapshotIdPrefix } from './event-id.js';
 import { describeHolders, writersOf, type Holder } from './holders.js';
 import type { Job, Position } from './jobs.js';
 import type { Reader, Reading } from './reader.js';
-import { Seam } from './seam.js';
+import { RowSeam } from './row-seam.js';
+import { Seam, type Noting } from './seam.js';
 import type { ChunkRow, Outcome, Seams } from './seams.js';
 import { Visible } from './visible.js';
 
@@ -53,7 +54,9 @@ export class TableRun {
   #position: Position;
   /** Delivered up to here, and not on record. */
   #delivered: Placed[] = [];
-  #seam: Seam | undefined;
+  #seam: Noting | undefined;
+  /** Rows go by all of their values. */
+  #isByRows = false;
   #holders: readonly Holder[] = [];
   /** Rows to ask for: fewer where they are wide. */
   #limit = Infinity;
@@ -106,7 +109,7 @@ export class TableRun {
     const { sql, seams } = this.#options;
     const { oid } = this.#job;
     if (!this.#seam) {
-      this.#seam = new Seam();
+      this.#seam = this.#isByRows ? new RowSeam() : new Seam();
       seams.watch(oid, this.#seam);
       this.#holders = await writersOf(sql, oid);
     } else if (this.#holders.length > 0) {
@@ -165,7 +168,12 @@ export class TableRun {
     const { describeTable } = this.#options;
     const { relation, streamedType, key, expectedRows } = reading;
     const description = await describeTable(relation, streamedType);
-    const seam = this.#checkSeam(reading, description);
+    const tells = tellingOf(reading, description);
+    if (tells !== 'nothing' && this.#isByRows !== (tells === 'rows')) {
+      this.#isByRows = tells === 'rows';
+      return this.rest();
+    }
+    const seam = tells === 'nothing' ? undefined : this.#seam;
     await this.#noteStart(expectedRows);
     seam?.read(new Visible(reading.snapshot));
 
@@ -242,7 +250,7 @@ export class TableRun {
   async #handOut(
     { relation }: Reading,
     description: TableDescription,
-    seam: Seam | undefined,
+    seam: Noting | undefined,
     rows: readonly ChunkRow[],
   ): Promise<Outcome> {
     const { sql, seams, signal } = this.#options;
@@ -268,23 +276,22 @@ export class TableRun {
       hint: 'Without a key it is read in one go: give it a primary key, or ask at a quieter time.',
     });
   }
+}
 
-  /** What tells which rows of a chunk the stream has changed; undefined where it tells of none. */
-  #checkSeam(
-    { relation: message, key }: Reading,
-    { partitionIdentity, primaryKey }: TableDescription,
-  ): Seam | undefined {
-    const relation = withPartitionIdentity(message, partitionIdentity);
-    const noted = keyColumns(relation, primaryKey).map((i) => relation.columns[i]!.name);
-    if (noted.length === 0) return undefined;
-    const isWhole = noted.length === relation.columns.length;
-    const isKey =
-      key.length > 0 && (!partitionIdentity || key.every(({ name }) => noted.includes(name)));
-    if (isWhole || isKey) return this.#seam;
-    throw new PgstreamError('mixed_identities', 'its changes do not tell which row they are of', {
-      hint: 'Give the table a primary key, and its partitions replica identity default or full.',
-    });
-  }
+/** What the changes of the table tell of the rows that they are of. */
+function tellingOf(
+  { relation: message, key }: Reading,
+  { partitionIdentity, primaryKey }: TableDescription,
+): 'keys' | 'rows' | 'nothing' {
+  const relation = withPartitionIdentity(message, partitionIdentity);
+  const told = keyColumns(relation, primaryKey).map((i) => relation.columns[i]!.name);
+  if (told.length === 0) return 'nothing';
+  if (key.length === 0 && told.length === relation.columns.length) return 'rows';
+  const isKey = !partitionIdentity || key.every(({ name }) => told.includes(name));
+  if (key.length > 0 && isKey) return 'keys';
+  throw new PgstreamError('mixed_identities', 'its changes do not tell which row they are of', {
+    hint: 'Give the table a primary key, and its partitions replica identity default or full.',
+  });
 }
 
 /**
