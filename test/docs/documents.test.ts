@@ -7,6 +7,8 @@ it('the page on filters does what it shows, step by step', () => execute('docs/f
 
 it('the page on previews does what it shows, step by step', () => execute('docs/preview.md'));
 
+it('the page on snapshots does what it shows, step by step', () => execute('docs/snapshots.md'));
+
 it('what is said of foreign databases is what they do', () => execute('docs/foreign.md'));
 
 it('the tutorial does what it shows, step by step', () => execute('docs/tutorial.md'));
