@@ -137,6 +137,13 @@ begin
       using errcode = 'invalid_parameter_value',
             detail = format('table_names: %s', new.table_names),
             hint = 'Write names, e.g. ''{orders}'', or ''{*}'' for every table of the schema.';
+  elsif not exists (
+    select from pg_publication_rel r
+    join pg_publication p on p.oid = r.prpubid
+    where r.prrelid = 'pgstream.snapshot_marks'::regclass and p.pubname = 'pgstream_control') then
+    raise exception 'the marks of snapshots are not published, so that nobody would get any row'
+      using errcode = 'object_not_in_prerequisite_state',
+            hint = 'Run pgstream init, or: select pgstream.create_publications();';
   elsif new.subscription is null and not v_administers then
     raise exception 'role "%" may ask for snapshots of its own subscriptions only',
       new.requested_by

@@ -223,8 +223,8 @@ export class Pipeline {
     const table = this.#tables.get(oid);
     if (!table) throw new Error(`a change of table ${oid} came before its description`);
     const keys = keysOf(table, change, open.transaction);
-    this.#options.seams.note(oid, open.commit.xid, change, table.keyColumns);
     if (++open.ordinal <= open.skip) return undefined;
+    this.#options.seams.note(oid, open.commit.xid, change, table.keyColumns);
     const { schema, name } = table.relation;
     let changedTables: readonly number[] = [];
     if (schema === 'pgstream' && change.new) {

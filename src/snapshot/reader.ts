@@ -58,9 +58,11 @@ export class Reader {
     }
   }
 
-  close(): void {
-    if (this.#idle) destroy(this.#idle);
+  /** Leaves the connection that is kept for the next reading. */
+  async close(): Promise<void> {
+    const client = this.#idle;
     this.#idle = undefined;
+    await client?.end().catch(() => undefined);
   }
 
   async #connect(): Promise<pg.Client> {
@@ -77,7 +79,9 @@ export class Reader {
     await client.query('begin isolation level repeatable read read only');
     await client.query(settings);
     // Takes no snapshot yet: one that is older than the lock could see a rewritten table as empty.
-    await client.query(`lock table ${name} in access share mode`);
+    await client.query(`lock table ${name} in access share mode`).catch((error: unknown) => {
+      throw isUnknown(error) ? renamed() : error;
+    });
     const shape = await describeShape(client, oid);
     if (fullName(shape.relation, shape.kind) !== name) throw renamed();
     const query = selectRows(shape, select(shape.key));
@@ -130,6 +134,10 @@ async function nameOf(client: pg.Client, oid: number): Promise<string> {
   }
   return fullName(row, row.kind);
 }
+
+/** There is no such table, or no such schema. */
+const isUnknown = (error: unknown) =>
+  ['42P01', '3F000'].includes((error as { code?: string }).code ?? '');
 
 const renamed = () =>
   new PgstreamError('55P03', 'the table was renamed at this moment', { hint: 'Read it again.' });

@@ -44,7 +44,8 @@ export interface WorkerOptions extends Omit<RunOptions, 'reader' | 'onStart'> {
 const lookMs = 1_000;
 const soonMs = 100;
 
-const lockNotAvailable = '55P03';
+/** Too little of something, a lock among it, or somebody has intervened: it may be otherwise soon. */
+const passing = /^(53|55|57)...$/;
 
 interface Turn {
   readonly run: TableRun;
@@ -89,7 +90,7 @@ export class SnapshotWorker {
       await this.#pause(pauseMs);
     }
     for (const { run } of this.#turns.values()) await run.close().catch(() => undefined);
-    this.#reader.close();
+    await this.#reader.close();
   }
 
   /** Asks for what the settings say; that of a schema once, whether it can be had or not. */
@@ -120,7 +121,10 @@ export class SnapshotWorker {
   async #workOnce(): Promise<number> {
     const jobs = await openJobs(this.#options.sql);
     await this.#forgetOthers(jobs);
-    if (jobs.length === 0) return lookMs;
+    if (jobs.length === 0) {
+      await this.#reader.close();
+      return lookMs;
+    }
     let pauseMs = lookMs;
     for (const job of this.#inTurn(jobs)) {
       const turn = this.#turnOf(job);
@@ -223,7 +227,7 @@ export class SnapshotWorker {
       const explained = explain(error);
       if (isAway(explained)) throw error;
       const { code, message, hint } = explained;
-      if (code === lockNotAvailable) await this.#tell(job, turn, 'waiting', message);
+      if (passing.test(code)) await this.#tell(job, turn, 'waiting', message);
       else await this.#tell(job, turn, 'failed', hint ? `${message}. ${hint}` : message);
       return false;
     }

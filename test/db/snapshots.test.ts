@@ -146,6 +146,13 @@ test('a table that nobody is sent is done at once, and so is a request of no oth
   });
 });
 
+test('nothing can be asked for before there is a way to deliver it', async () => {
+  await sql`alter publication pgstream_control drop table pgstream.snapshot_marks`;
+  expect(await refusal(ask(sql, ['hers']))).toMatch(/^55000 the marks of .*create_publications/);
+  await sql`select pgstream.create_publications()`;
+  expect(await refusal(ask(sql, ['hers']))).toBe('accepted');
+});
+
 test('requests go with their subscription', async () => {
   await ask(roles.alice.sql, ['hers'], { subscription });
   await sql`delete from pgstream.webhook_subscriptions`;

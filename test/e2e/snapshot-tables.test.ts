@@ -289,3 +289,30 @@ test('a table that is truncated is done with what there is; one that is dropped 
   const [status] = await inState(sql, second, 'failed');
   expect(status!.reason).toContain('dropped');
 });
+
+test('partitions whose changes do not tell the row are refused with a way out', async () => {
+  await sql.unsafe(`
+    create table mixed (id integer not null, other integer not null, primary key (id, other))
+      partition by range (id);
+    create table mixed_one partition of mixed for values from (0) to (100);
+    create unique index mixed_other on mixed_one (other);
+    alter table mixed_one replica identity using index mixed_other;
+    insert into mixed values (1, 1)`);
+  await subscribe('mixed');
+  const id = await request(sql, ['mixed']);
+  const [status] = await inState(sql, id, 'failed');
+  expect(status!.reason).toMatch(/do not tell which row.*replica identity/);
+});
+
+test('a snapshot does not wait for one that waits', async () => {
+  await sql`create table first_asked (id integer primary key)`;
+  await sql`insert into first_asked values (1)`;
+  const subscription = await subscribe('first_asked', { enabled: false });
+  const waiting = await request(sql, ['first_asked'], { subscription });
+  await inState(sql, waiting, 'waiting');
+  await sql`create table second_asked (id integer primary key)`;
+  await sql`insert into second_asked values (1)`;
+  await subscribe('second_asked');
+  await snapshot('second_asked');
+  await sql`delete from pgstream.snapshot_requests where id = ${waiting}`;
+});
