@@ -71,7 +71,8 @@ comment on column pgstream.snapshot_tables.table_name is 'Its name when the requ
 comment on column pgstream.snapshot_tables.state is 'As in pgstream.snapshot_requests.';
 comment on column pgstream.snapshot_tables.reason is 'As in pgstream.snapshot_requests.';
 comment on column pgstream.snapshot_tables.key_columns is
-  'The columns that its rows are read in the order of; empty where there is no usable key.';
+  'The columns, with type and collation, that its rows are read in the order of; empty where there '
+  'is no usable key.';
 comment on column pgstream.snapshot_tables.cursor is
   'Their values in the last row that is delivered: what comes next is greater.';
 comment on column pgstream.snapshot_tables.mark_lsn is

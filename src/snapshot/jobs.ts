@@ -34,7 +34,7 @@ export interface Job {
 
 /** How far a table has been read. */
 export interface Position {
-  /** The columns and values of the last row's key. */
+  /** The columns of the key, with their types, and their values in the last row. */
   readonly key: readonly string[];
   readonly cursor: readonly string[] | undefined;
   readonly rows: number;

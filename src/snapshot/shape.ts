@@ -8,6 +8,8 @@ export interface KeyColumn {
   readonly name: string;
   /** Its type without a modifier, for literals. */
   readonly type: string;
+  /** Name, type and collation: while these are the same, so is the order of the rows. */
+  readonly signature: string;
 }
 
 export interface Shape {
@@ -96,7 +98,7 @@ const shapeQuery = `
     join pg_index i on i.indrelid = r.oid
     where i.indisvalid and (i.indisprimary or i.indisreplident)
   ), columns as (
-    select a.attnum, a.attname, a.atttypid, a.atttypmod, a.attnotnull,
+    select a.attnum, a.attname, a.atttypid, a.atttypmod, a.attcollation, a.attnotnull,
            r.relreplident = 'f' or exists (
              select from indexes i where i.is_identity and a.attnum = any (i.attnums)) as identity
     from relation r
@@ -112,7 +114,9 @@ const shapeQuery = `
     join pg_type t on t.oid = b.base and t.typtype = 'd'
   ), keys as (
     select i.indisprimary, json_agg(json_build_object(
-             'name', c.attname, 'type', format_type(c.atttypid, -1)) order by k.n) as key
+             'name', c.attname, 'type', format_type(c.atttypid, -1),
+             'signature', concat_ws(' ', quote_ident(c.attname), format_type(c.atttypid, -1),
+               nullif(c.attcollation, 0)::regcollation)) order by k.n) as key
     from indexes i
     cross join lateral unnest(i.attnums) with ordinality k(attnum, n)
     left join columns c on c.attnum = k.attnum

@@ -108,6 +108,7 @@ export class TableRun {
   async begin(): Promise<string | undefined> {
     const { sql, seams } = this.#options;
     const { oid } = this.#job;
+    if (this.#seam?.isSpoilt) this.rest();
     if (!this.#seam) {
       this.#seam = this.#isByRows ? new RowSeam() : new Seam();
       seams.watch(oid, this.#seam);
@@ -133,7 +134,7 @@ export class TableRun {
       this.#reading ??
       (await reader.open({
         oid: this.#job.oid,
-        select: (key) => this.#partOf(key.map(({ name }) => name)),
+        select: (key) => this.#partOf(key.map(({ signature }) => signature)),
         isEstimated: !this.#isBegun,
       }));
     this.#reading = undefined;
@@ -192,7 +193,7 @@ export class TableRun {
     }
     const last = rows.at(-1)!.tuple;
     this.#position = {
-      key: key.map(({ name }) => name),
+      key: key.map(({ signature }) => signature),
       cursor:
         key.length === 0
           ? undefined

@@ -51,8 +51,6 @@ interface Turn {
   readonly run: TableRun;
   state: State;
   reason: string | null;
-  /** When the next chunk may be begun, in milliseconds of a clock that does not go back. */
-  restUntil: number;
 }
 
 const keyOf = ({ request, oid }: Job) => `${request} ${oid}`;
@@ -61,6 +59,8 @@ export class SnapshotWorker {
   readonly #options: WorkerOptions;
   readonly #reader: Reader;
   readonly #turns = new Map<string, Turn>();
+  /** When a request may go on, in milliseconds of a clock that does not go back. */
+  readonly #restUntil = new Map<number, number>();
   readonly #wanted: SnapshotTables[];
   #last: Job | undefined;
   #wake: (() => void) | undefined;
@@ -110,10 +110,13 @@ export class SnapshotWorker {
   }
 
   async #pause(ms: number): Promise<void> {
+    const { signal } = this.#options;
+    if (ms <= 0 || signal.aborted) return;
     const waking = new AbortController();
-    this.#wake = () => waking.abort();
-    const signal = AbortSignal.any([this.#options.signal, waking.signal]);
-    if (ms > 0) await sleep(ms, undefined, { signal }).catch(() => undefined);
+    const wake = (this.#wake = () => waking.abort());
+    signal.addEventListener('abort', wake);
+    await sleep(ms, undefined, { signal: waking.signal }).catch(() => undefined);
+    signal.removeEventListener('abort', wake);
     this.#wake = undefined;
   }
 
@@ -133,7 +136,7 @@ export class SnapshotWorker {
         pauseMs = soonMs;
         continue;
       }
-      const restMs = turn.restUntil - performance.now();
+      const restMs = (this.#restUntil.get(job.request) ?? 0) - performance.now();
       if (restMs > 0) {
         pauseMs = Math.min(pauseMs, restMs);
         continue;
@@ -179,12 +182,14 @@ export class SnapshotWorker {
         return noteStart(transactions, job, expectedRows, passes);
       },
     });
-    const turn = { run, state: job.state, reason: job.reason, restUntil: 0 };
+    const turn = { run, state: job.state, reason: job.reason };
     this.#turns.set(keyOf(job), turn);
     return turn;
   }
 
   async #forgetOthers(jobs: readonly Job[]): Promise<void> {
+    const requests = new Set(jobs.map(({ request }) => request));
+    for (const id of this.#restUntil.keys()) if (!requests.has(id)) this.#restUntil.delete(id);
     const open = new Set(jobs.map(keyOf));
     for (const [key, { run }] of this.#turns) {
       if (open.has(key)) continue;
@@ -231,8 +236,8 @@ export class SnapshotWorker {
       else await this.#tell(job, turn, 'failed', hint ? `${message}. ${hint}` : message);
       return false;
     }
-    const tookMs = performance.now() - before;
-    turn.restUntil = performance.now() + tookMs * (1 / job.share - 1);
+    const now = performance.now();
+    this.#restUntil.set(job.request, now + (now - before) * (1 / job.share - 1));
     return true;
   }
 

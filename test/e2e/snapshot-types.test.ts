@@ -3,7 +3,7 @@ import postgres from 'postgres';
 import { expect, test } from 'vitest';
 import { drained, startItems } from '../helpers/items.js';
 import { inState, request } from '../helpers/snapshots.js';
-import { tableStory, typeColumns } from '../helpers/type-tables.js';
+import { tableStory, typeColumns, type Column } from '../helpers/type-tables.js';
 import { typeDefinitions } from '../helpers/type-values.js';
 
 const hostileSettings = {
@@ -35,7 +35,12 @@ test('every type in every replica identity is the same through stream and snapsh
   await writer.unsafe(typeDefinitions);
   await subscribe({ url: `${receiver.url}/types`, schema_name: 'app', table_name: '*' });
   const kinds = ['default', 'full', 'index'];
-  for (const [group, columns] of await typeColumns(writer)) {
+  const [server] = await sql<{ version: number }[]>`
+    select current_setting('server_version_num')::integer as version`;
+  // Scales below 0 came with version 15.
+  const isKnown = ({ type }: Column) => server!.version >= 150_000 || !type.includes(',-');
+  for (const [group, all] of await typeColumns(writer)) {
+    const columns = all.filter(isKnown);
     for (const kind of kinds) {
       const table = `${group.replaceAll(' ', '_')}_${kind}`;
       const clause = kind === 'index' ? `using index ${table}_code_key` : kind;
