@@ -480,6 +480,7 @@ export class Tenure {
     const { settings, source, sql, lease, log } = this.#options;
     const worker = new SnapshotWorker({
       connection: source.connection,
+      plugin: source.plugin,
       system: source.system,
       sql,
       transactions: this.#transactions,

@@ -5,6 +5,7 @@
 import pg from 'pg';
 import { to as copyTo } from 'pg-copy-streams';
 import { PgstreamError } from '../errors.js';
+import type { OutputPlugin } from '../replication/plugin.js';
 import { pgOptions, type Connection } from '../settings/connection.js';
 import { Lines } from './copy-text.js';
 import { describeShape, type KeyColumn, type Shape } from './shape.js';
@@ -41,9 +42,11 @@ export interface Part {
 
 export class Reader {
   readonly #connection: Connection;
+  readonly #plugin: OutputPlugin;
   #idle: pg.Client | undefined;
 
-  constructor(connection: Connection) {
+  constructor(connection: Connection, plugin: OutputPlugin) {
+    this.#plugin = plugin;
     this.#connection = { ...connection, applicationName: 'pgstream snapshot' };
   }
 
@@ -82,7 +85,7 @@ export class Reader {
     await client.query(`lock table ${name} in access share mode`).catch((error: unknown) => {
       throw isUnknown(error) ? renamed() : error;
     });
-    const shape = await describeShape(client, oid);
+    const shape = await describeShape(client, oid, this.#plugin);
     if (fullName(shape.relation, shape.kind) !== name) throw renamed();
     const query = selectRows(shape, select(shape.key));
     const expectedRows = isEstimated ? await expected(client, shape) : undefined;

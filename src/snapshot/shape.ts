@@ -3,6 +3,7 @@ import type pg from 'pg';
 import { PgstreamError } from '../errors.js';
 import { typeName } from '../event/type-name.js';
 import type { Relation } from '../replication/pgoutput.js';
+import type { OutputPlugin } from '../replication/plugin.js';
 
 export interface KeyColumn {
   readonly name: string;
@@ -44,10 +45,14 @@ interface Row {
 
 /**
  * Describes the table in a transaction that has locked it. Columns and types are those of the stream:
- * pgoutput sends stored generated columns from version 18 on, and the others never.
+ * of generated columns, pgoutput sends stored ones from version 18 on, and wal2json always.
  */
-export async function describeShape(client: pg.Client, oid: number): Promise<Shape> {
-  const { rows } = await client.query<Row>(shapeQuery, [oid]);
+export async function describeShape(
+  client: pg.Client,
+  oid: number,
+  plugin: OutputPlugin,
+): Promise<Shape> {
+  const { rows } = await client.query<Row>(shapeQuery, [oid, plugin === 'wal2json']);
   const row = rows[0];
   if (!row?.is_fit) {
     throw new PgstreamError('unfit_table', 'the table cannot be read any more', {
@@ -105,7 +110,8 @@ const shapeQuery = `
     join pg_attribute a on a.attrelid = r.oid
     where a.attnum > 0 and not a.attisdropped
       and (a.attgenerated = ''
-        or a.attgenerated = 's' and current_setting('server_version_num')::integer >= 180000)
+        or a.attgenerated = 's'
+          and ($2 or current_setting('server_version_num')::integer >= 180000))
   ), bases as (
     select c.atttypid, c.atttypid as base from columns c where c.atttypid >= 16384
     union

@@ -8,6 +8,7 @@ import type { Dispatcher } from '../delivery/dispatcher.js';
 import type { PgstreamError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Lsn } from '../replication/lsn.js';
+import type { OutputPlugin } from '../replication/plugin.js';
 import type { Connection } from '../settings/connection.js';
 import type { SnapshotTables } from '../settings/snapshot-tables.js';
 import { isAway } from '../source/persist.js';
@@ -28,6 +29,8 @@ import { TableRun, type RunOptions } from './table-run.js';
 
 export interface WorkerOptions extends Omit<RunOptions, 'reader' | 'onStart'> {
   readonly connection: Connection;
+  /** Of the slot. */
+  readonly plugin: OutputPlugin;
   readonly transactions: Transactions;
   readonly dispatcher: Dispatcher;
   readonly registry: Registry;
@@ -67,7 +70,7 @@ export class SnapshotWorker {
 
   constructor(options: WorkerOptions) {
     this.#options = options;
-    this.#reader = new Reader(options.connection);
+    this.#reader = new Reader(options.connection, options.plugin);
     this.#wanted = [...options.tables];
   }
 

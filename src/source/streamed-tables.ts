@@ -22,6 +22,7 @@ export const controlTables = [
   'ddl_error',
   'table_rewrites',
   'emitted_events',
+  'snapshot_marks',
 ];
 
 /** A table is in the log a moment before others see it: it is looked for so often … */
