@@ -23,7 +23,7 @@ comment on function pgstream._snapshot_relations is
   'What each of the names stands for, null where it is nothing; patterns only for permanent tables '
   'that are not partitions.';
 
-create or replace function pgstream._wants_rows(subscription bigint, relation oid) returns boolean
+create or replace function pgstream._wants_inserts(subscription bigint, relation oid) returns boolean
   language sql stable parallel safe
 begin atomic
   select exists (
@@ -37,7 +37,7 @@ begin atomic
       and coalesce(s.event_types = '{}' or s.event_types && '{I,*}', true));
 end;
 
-comment on function pgstream._wants_rows is
+comment on function pgstream._wants_inserts is
   'Whether the subscription, or any where it is null, is to inserts of the table.';
 
 create or replace function pgstream._check_snapshot_relation(
@@ -207,7 +207,7 @@ begin
     update pgstream.snapshot_tables t
     set state = 'done', finished_at = clock_timestamp(),
         reason = 'no subscription is sent inserts of it'
-    where t.request = new.id and not pgstream._wants_rows(new.subscription, t.oid::oid)
+    where t.request = new.id and not pgstream._wants_inserts(new.subscription, t.oid::oid)
     returning format('%I.%I', t.schema_name, t.table_name) as name
   )
   select string_agg(u.name, ', ' order by u.name) into v_unwanted from unwanted u;
