@@ -129,6 +129,7 @@ export class Tenure {
   #storeFollower: StoreFollower | undefined;
   #reconciler: Reconciler | undefined;
   #foreign: ForeignRefresher | undefined;
+  #snapshots: SnapshotWorker | undefined;
   #problem: PgstreamError | undefined;
 
   constructor(options: TenureOptions) {
@@ -300,7 +301,9 @@ export class Tenure {
     await dispatcher.drain(AbortSignal.timeout(drainMs));
     await this.#store.flushed();
     await this.#status.write(dispatcher.status());
-    if (!this.#problem) await this.#options.lease.settle();
+    if (this.#problem) return;
+    await this.#options.lease.settle();
+    await this.#snapshots?.settle();
   }
 
   /**
@@ -478,7 +481,7 @@ export class Tenure {
 
   async #workAtSnapshots(dispatcher: Dispatcher, { registry }: SourceState): Promise<void> {
     const { settings, source, sql, lease, log } = this.#options;
-    const worker = new SnapshotWorker({
+    const worker = (this.#snapshots = new SnapshotWorker({
       connection: source.connection,
       plugin: source.plugin,
       system: source.system,
@@ -493,7 +496,7 @@ export class Tenure {
       explain: (error) => databaseError(error, source.connection),
       log,
       signal: AbortSignal.any([this.#stop, this.#ended.signal]),
-    });
+    }));
     const requests = await sql.listen('pgstream_snapshots', worker.look);
     this.#ended.signal.addEventListener('abort', () => {
       requests.unlisten().catch(() => undefined);

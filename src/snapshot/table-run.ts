@@ -5,11 +5,9 @@
  * confirmed beyond. Deliveries that were stored at a later place are forgotten after a crash, since
  * the log is read again from there; so they must be read from the table again.
  */
-import { randomUUID } from 'node:crypto';
 import type { Sql } from 'postgres';
 import { PgstreamError } from '../errors.js';
 import { Commit } from '../event/commit.js';
-import { keyColumns, withPartitionIdentity } from '../event/identity.js';
 import type { Lsn } from '../replication/lsn.js';
 import type { Relation } from '../replication/pgoutput.js';
 import { textOf } from '../replication/tuple.js';
@@ -18,10 +16,12 @@ import { parseLine } from './copy-text.js';
 import { rowDigest, snapshotIdPrefix } from './event-id.js';
 import { describeHolders, writersOf, type Holder } from './holders.js';
 import type { Job, Position } from './jobs.js';
+import { markChunk } from './mark.js';
 import type { Reader, Reading } from './reader.js';
 import { RowSeam } from './row-seam.js';
 import { Seam, type Noting } from './seam.js';
-import type { ChunkRow, Outcome, Seams } from './seams.js';
+import type { ChunkRow, Seams } from './seams.js';
+import { tellingOf } from './telling.js';
 import { Visible } from './visible.js';
 
 export interface RunOptions {
@@ -110,9 +110,14 @@ export class TableRun {
     const { oid } = this.#job;
     if (this.#seam?.isSpoilt) this.rest();
     if (!this.#seam) {
-      this.#seam = this.#isByRows ? new RowSeam() : new Seam();
-      seams.watch(oid, this.#seam);
-      this.#holders = await writersOf(sql, oid);
+      const seam = this.#isByRows ? new RowSeam() : new Seam();
+      seams.watch(oid, seam);
+      try {
+        this.#holders = await writersOf(sql, oid);
+        this.#seam = seam;
+      } finally {
+        if (!this.#seam) seams.unwatch(oid, seam);
+      }
     } else if (this.#holders.length > 0) {
       const now = new Set((await writersOf(sql, oid)).map(({ id }) => id));
       this.#holders = this.#holders.filter(({ id }) => now.has(id));
@@ -169,7 +174,7 @@ export class TableRun {
     const { describeTable } = this.#options;
     const { relation, streamedType, key, expectedRows } = reading;
     const description = await describeTable(relation, streamedType);
-    const tells = tellingOf(reading, description);
+    const tells = tellingOf(relation, description, key);
     if (tells !== 'nothing' && this.#isByRows !== (tells === 'rows')) {
       this.#isByRows = tells === 'rows';
       return this.rest();
@@ -183,7 +188,13 @@ export class TableRun {
       this.#end = { reason: null };
       return;
     }
-    const outcome = await this.#handOut(reading, description, seam, rows);
+    const { subscription, createdAt } = this.#job;
+    const commit = new Commit(BigInt(createdAt), 0);
+    // The reading, and its lock, go on until the place is marked.
+    const outcome = await markChunk(
+      { relation, description, rows, seam, subscription, commit },
+      this.#options,
+    );
     if (outcome.kind === 'spoilt') return this.#spoilt();
     // Whether somebody will want it is asked before the next chunk.
     if (outcome.kind === 'unwanted') return this.rest();
@@ -191,26 +202,24 @@ export class TableRun {
       this.#end = { reason: 'nobody who subscribes to it may read it' };
       return;
     }
+    this.#moveOn(reading, rows, bytes, outcome.lsn);
+    if (isEnd) this.#end = { reason: null };
+    else if (key.length === 0) this.#reading = reading;
+  }
+
+  /** The rows were handed out at `lsn`. */
+  #moveOn({ key, relation }: Reading, rows: readonly ChunkRow[], bytes: number, lsn: Lsn): void {
     const last = rows.at(-1)!.tuple;
+    const names = relation.columns.map(({ name }) => name);
+    const values = key.map(({ name }) => textOf(last, names.indexOf(name))!);
     this.#position = {
       key: key.map(({ signature }) => signature),
-      cursor:
-        key.length === 0
-          ? undefined
-          : key.map(({ name }) =>
-              textOf(
-                last,
-                relation.columns.findIndex((c) => c.name === name),
-              )!,
-            ),
+      cursor: values.length > 0 ? values : undefined,
       rows: this.#position.rows + rows.length,
       bytes: this.#position.bytes + bytes,
     };
-    const placed = { position: this.#position, lsn: outcome.lsn };
     // The one that is recorded next, and the newest.
-    this.#delivered = [...this.#delivered.slice(0, 1), placed];
-    if (isEnd) this.#end = { reason: null };
-    else if (key.length === 0) this.#reading = reading;
+    this.#delivered = [...this.#delivered.slice(0, 1), { position: this.#position, lsn }];
   }
 
   async #noteStart(expectedRows: number | undefined): Promise<void> {
@@ -247,74 +256,11 @@ export class TableRun {
     return { rows, bytes, isEnd };
   }
 
-  /** Marks the place in the log, before the reading and its lock end. */
-  async #handOut(
-    { relation }: Reading,
-    description: TableDescription,
-    seam: Noting | undefined,
-    rows: readonly ChunkRow[],
-  ): Promise<Outcome> {
-    const { sql, seams, signal } = this.#options;
-    const { subscription, createdAt } = this.#job;
-    const commit = new Commit(BigInt(createdAt), 0);
-    const mark = randomUUID();
-    const outcome = new Promise<Outcome>((settle) => {
-      seams.expect(mark, { relation, description, rows, seam, subscription, commit, settle });
-    });
-    try {
-      await writeMark(sql, mark);
-    } catch (error) {
-      // Its answer may have been lost, but not the mark.
-      if (seams.withdraw(mark)) throw error;
-    }
-    return unlessAborted(outcome, signal);
-  }
-
   #spoilt(): void {
     this.rest();
     if (this.#passes < mostPasses) return;
     throw new PgstreamError('busy_table', 'its rows are changed faster than it can be read', {
       hint: 'Without a key it is read in one go: give it a primary key, or ask at a quieter time.',
     });
-  }
-}
-
-/** What the changes of the table tell of the rows that they are of. */
-function tellingOf(
-  { relation: message, key }: Reading,
-  { partitionIdentity, primaryKey }: TableDescription,
-): 'keys' | 'rows' | 'nothing' {
-  const relation = withPartitionIdentity(message, partitionIdentity);
-  const told = keyColumns(relation, primaryKey).map((i) => relation.columns[i]!.name);
-  if (told.length === 0) return 'nothing';
-  if (key.length === 0 && told.length === relation.columns.length) return 'rows';
-  const isKey = !partitionIdentity || key.every(({ name }) => told.includes(name));
-  if (key.length > 0 && isKey) return 'keys';
-  throw new PgstreamError('mixed_identities', 'its changes do not tell which row they are of', {
-    hint: 'Give the table a primary key, and its partitions replica identity default or full.',
-  });
-}
-
-/**
- * A row of a table that is published, and never there for anybody. A standby need not have it.
- */
-const writeMark = (sql: Sql, mark: string) =>
-  sql.begin(async (tx) => {
-    await tx`select set_config('synchronous_commit', 'local', true)`;
-    await tx`insert into pgstream.snapshot_marks (id) values (${mark})`;
-    await tx`delete from pgstream.snapshot_marks where id = ${mark}`;
-  });
-
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  let stop: (() => void) | undefined;
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(signal.reason as Error);
-    if (signal.aborted) stop();
-    else signal.addEventListener('abort', stop);
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener('abort', stop!);
   }
 }

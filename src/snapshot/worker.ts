@@ -51,6 +51,7 @@ const soonMs = 100;
 const passing = /^(53|55|57)...$/;
 
 interface Turn {
+  job: Job;
   readonly run: TableRun;
   state: State;
   reason: string | null;
@@ -96,6 +97,11 @@ export class SnapshotWorker {
     await this.#reader.close();
   }
 
+  /** Writes down what has been delivered, at an orderly end. */
+  async settle(): Promise<void> {
+    for (const turn of this.#turns.values()) await this.#record(turn);
+  }
+
   /** Asks for what the settings say; that of a schema once, whether it can be had or not. */
   async #request(): Promise<void> {
     const { sql, explain, log } = this.#options;
@@ -134,7 +140,7 @@ export class SnapshotWorker {
     let pauseMs = lookMs;
     for (const job of this.#inTurn(jobs)) {
       const turn = this.#turnOf(job);
-      await this.#record(job, turn);
+      await this.#record(turn);
       if (turn.run.isRead) {
         pauseMs = soonMs;
         continue;
@@ -169,7 +175,7 @@ export class SnapshotWorker {
   #turnOf(job: Job): Turn {
     const known = this.#turns.get(keyOf(job));
     if (known) {
-      known.run.job = job;
+      known.job = known.run.job = job;
       return known;
     }
     const { transactions, log } = this.#options;
@@ -185,7 +191,7 @@ export class SnapshotWorker {
         return noteStart(transactions, job, expectedRows, passes);
       },
     });
-    const turn = { run, state: job.state, reason: job.reason };
+    const turn = { job, run, state: job.state, reason: job.reason };
     this.#turns.set(keyOf(job), turn);
     return turn;
   }
@@ -245,9 +251,9 @@ export class SnapshotWorker {
   }
 
   /** Writes down what the slot is confirmed beyond. */
-  async #record(job: Job, turn: Turn): Promise<void> {
+  async #record(turn: Turn): Promise<void> {
     const { transactions, confirmed } = this.#options;
-    const { run } = turn;
+    const { job, run } = turn;
     const placed = run.recordable(confirmed());
     if (placed) {
       const { position, lsn } = placed;

@@ -21,7 +21,7 @@ test('pgstream snapshot asks, watches, and says how it ended', async () => {
     'public.item: done, 50 rows\n' +
       'public.unheard: done, 0 rows (no subscription is sent inserts of it)\n',
   );
-  expect(done.stderr).toMatch(/the rows of public.unheard are for nobody[^]*public.item: pending/);
+  expect(done.stderr).toMatch(/the rows of public.unheard are for nobody[^]*public.item: done/);
   expect(arrivals(receiver)).toHaveLength(100);
 
   const told = command(url, 'item', '--subscription', String(id), '--json');

@@ -201,3 +201,16 @@ test('rows without a key that are logged in full are changed while they are read
   const sorted = (all: readonly string[]) => [...all].sort((a, b) => Number(a) - Number(b));
   expect(sorted([...held.keys()])).toEqual(sorted(truth.map(({ version }) => version)));
 }, 120_000);
+
+test('an orderly stop repeats no more than the chunk that was under way', async () => {
+  const items = await startFilled();
+  const { sql, receiver, runner } = items;
+  const id = await request(sql, ['item'], { chunk_rows: 100, share: 0.3 });
+  await eventually(() => receiver.requests.length > 500, patience);
+  await runner.kill('SIGTERM');
+  await items.start();
+  await inState(sql, id, 'done');
+  await drained(sql);
+  expect(firstArrivals(receiver)).toHaveLength(rows);
+  expect(receiver.requests.length).toBeLessThanOrEqual(rows + 100);
+}, 90_000);
