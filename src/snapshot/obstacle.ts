@@ -38,7 +38,7 @@ export async function obstacleTo(
 
 /** The stream may not have passed the subscription yet. */
 async function whyNobody({ oid, subscription, setting }: Job, sql: Sql): Promise<Obstacle> {
-  const [row] = await sql<{ wanted: boolean; is_marked: boolean }[]>`
+  const [row] = await sql<{ wanted: boolean }[]>`
     select pgstream._wants_inserts(${subscription}::bigint, ${oid}::oid) as wanted`;
   if (row?.wanted) {
     return { reason: 'the log has not been read up to its subscription yet', isForGood: false };
