@@ -35,6 +35,7 @@ set local search_path = pg_catalog, pg_temp;
 \ir deliveries.sql
 \ir snapshots.sql
 \ir snapshot_status.sql
+\ir rewritten_rows.sql
 \ir foreign_remote.sql
 \ir foreign_types.sql
 \ir foreign_dependents.sql

@@ -120,6 +120,9 @@ comment on column pgstream.webhook_subscriptions.timeout is
   'null is the runner''s default.';
 comment on column pgstream.webhook_subscriptions.inject_metadata is
   'Whether to fill in the lasting ids of table and columns from the schema log.';
+comment on column pgstream.webhook_subscriptions.resend_rewritten is
+  'Whether the rows of a table come again, as inserts, after an ALTER TABLE that has changed their '
+  'values without an event for any of them.';
 comment on column pgstream.webhook_subscriptions.enabled is
   'false pauses: nothing is sent, and events are kept up to spill_quota.';
 comment on column pgstream.webhook_subscriptions.disabled_reason is

@@ -107,6 +107,13 @@ select not exists (select from pgstream.migrations where name = '0014_snapshots'
   insert into pgstream.migrations (name, run_on) values ('0014_snapshots', now());
 \endif
 
+select not exists (select from pgstream.migrations where name = '0017_rewritten_rows')
+  as pending \gset
+\if :pending
+  \ir ../migrations/0017_rewritten_rows.up.sql
+  insert into pgstream.migrations (name, run_on) values ('0017_rewritten_rows', now());
+\endif
+
 \ir code.sql
 commit;
 \echo pgstream is installed

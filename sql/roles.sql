@@ -160,7 +160,8 @@ begin
   execute format('grant update (secret) on pgstream.subscription_secrets to %s', role);
   perform pgstream._grant_functions(
     '{reconcile,schema_at,_restrictions,_rights_fingerprint,_disable_subscription,_runner,'
-    'copy_subscriptions,stored_subscriptions,note_copied,note_states}', role);
+    'copy_subscriptions,stored_subscriptions,note_copied,note_states,'
+    '_resend_rewritten}', role);
   execute format('grant select on pgstream.copied_status to %s', role);
   perform pgstream._grant_snapshotting(role);
 

@@ -51,6 +51,8 @@ comment on column pgstream.snapshot_requests.share is
 comment on column pgstream.snapshot_requests.paused is
   'True halts it behind the chunk that is under way; false lets it go on.';
 comment on column pgstream.snapshot_requests.requested_by is 'The role that asked.';
+comment on column pgstream.snapshot_requests.rewrite is
+  'The first of the rows of pgstream.table_rewrites that made this; null where somebody has asked.';
 comment on column pgstream.snapshot_requests.setting is
   'The tables as PGSTREAM_POSTGRES_SNAPSHOT_TABLES names them; null where it did not ask.';
 comment on column pgstream.snapshot_requests.state is

@@ -30,6 +30,7 @@ import { record } from './replication/tuple.js';
 import type { Seams } from './snapshot/seams.js';
 import type { TableDescription } from './source/catalog.js';
 import type { Passed } from './source/passed.js';
+import { changesValues, type Rewrite } from './source/rewrites.js';
 import type { Subscription } from './subscriptions/subscription.js';
 
 export interface PipelineOptions extends TablesOptions, HandOutOptions, ChunksOptions {
@@ -46,6 +47,8 @@ export interface PipelineOptions extends TablesOptions, HandOutOptions, ChunksOp
   ) => Promise<TableDescription>;
   /** Marks changes of subscriptions and schemas as passed; resolves when that is durable. */
   readonly markPassed: (passed: Passed, commitEnd: Lsn) => Promise<void>;
+  /** Tables were rewritten; resolves when their rows have been asked for. */
+  readonly onRewritten: (rewrites: readonly Rewrite[]) => Promise<void>;
   /** A schema may have changed in a way that its log or the publications could not follow. */
   readonly onUnlogged: () => void;
   /** Work that a transaction waits for has failed for good. */
@@ -65,6 +68,7 @@ interface OpenTransaction extends Occasion {
   readonly versions: Map<string, bigint>;
   /** The ids of the versions that metadata is filled in from. */
   readonly acked: string[];
+  readonly rewrites: Rewrite[];
 }
 
 export class Pipeline {
@@ -158,6 +162,7 @@ export class Pipeline {
         subscriptionChanges: [],
         versions: new Map(),
         acked: [],
+        rewrites: [],
       };
     } else if (interrupted.commitLsn === message.finalLsn) {
       this.#open = {
@@ -177,7 +182,7 @@ export class Pipeline {
 
   #commit(end: Lsn): Promise<void> | undefined {
     const { dispatcher, progress, registry, learnRights } = this.#options;
-    const { transaction, subscriptionChanges, versions, acked } = this.#inTransaction();
+    const { transaction, subscriptionChanges, versions, acked, rewrites } = this.#inTransaction();
     const changed: Subscription[] = [];
     for (const { id, subscription, definition } of subscriptionChanges) {
       const parsed = definition === null ? null : (JSON.parse(definition) as Subscription);
@@ -191,6 +196,7 @@ export class Pipeline {
       const passed = { subscriptionChanges: ids, versions, acked };
       this.#holdFor(transaction, this.#options.markPassed(passed, end));
     }
+    if (rewrites.length > 0) this.#holdFor(transaction, this.#options.onRewritten(rewrites));
     this.#open = undefined;
     this.#resumeAt = end;
     progress.commit(end);
@@ -230,6 +236,7 @@ export class Pipeline {
     if (schema === 'pgstream' && change.new) {
       if (name === 'subscription_changes') this.#noteSubscription(open, table, change.new);
       else if (name === 'snapshot_marks') return this.#mark(open, table, change.new);
+      else if (name === 'table_rewrites') this.#noteRewrite(open, table, change.new);
       else if (name === 'ddl_error') this.#options.onUnlogged();
       else if (name === 'schema_log') {
         changedTables = this.#noteSchemaVersion(open, table, change.new);
@@ -273,6 +280,11 @@ export class Pipeline {
       subscription: Number(subscription),
       definition: definition ?? null,
     });
+  }
+
+  #noteRewrite(open: OpenTransaction, table: Table, row: Tuple): void {
+    const { id, oid, reason } = record(table.relation, row);
+    if (changesValues(Number(reason))) open.rewrites.push({ id: id!, oid: oid! });
   }
 
   /** Returns the tables that the version changes. */

@@ -49,6 +49,7 @@ import { markPassed } from './source/passed.js';
 import { persist } from './source/persist.js';
 import { reconcileMs, Reconciler, whenFree } from './source/reconcile.js';
 import { Readmission } from './source/readmission.js';
+import { askForRewritten } from './source/rewrites.js';
 import { RightsReader } from './source/rights.js';
 import { openReader, type SlotReader } from './source/slot-reader.js';
 import { slotPosition, type Source } from './source/source.js';
@@ -428,6 +429,7 @@ export class Tenure {
       describeTable: (relation, streamedType) =>
         this.#keepTrying(() => describeTable(sql, relation, streamedType)),
       markPassed: (passed, end) => markPassed(this.#transactions, passed, end),
+      onRewritten: (rewrites) => askForRewritten(this.#transactions, rewrites),
       onUnlogged: () => reconciler.now(),
       seams: this.#seams,
       room: () => this.#room(dispatcher),

@@ -43,6 +43,10 @@ export const subscribeBody = z
     spill_quota: z.int().optional().describe('Bytes that may wait in the database.'),
     on_quota: z.string().optional().describe('hold, disable or drop_oldest.'),
     inject_metadata: z.boolean().optional().describe('Whether ids of the schema log are sent.'),
+    resend_rewritten: z
+      .boolean()
+      .optional()
+      .describe('Whether rows come again after an ALTER TABLE that has changed them.'),
     enabled: z.boolean().optional().describe('Whether events are sent; if not, they are kept.'),
   })
   .meta({ title: 'Subscription' });

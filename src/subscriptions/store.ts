@@ -28,7 +28,7 @@ export function createSubscriptionStore(
     id::float8 as id, url, schema_name, table_name, name, to_json(event_types) as event_types,
     filter, payload, format, ordering, max_in_flight, batch_size, batch_wait::text, timeout::text,
     rate, retry_for::text, on_exhausted, spill_quota::float8 as spill_quota, on_quota,
-    inject_metadata, enabled, disabled_reason, owner, created_at`;
+    inject_metadata, resend_rewritten, enabled, disabled_reason, owner, created_at`;
   return {
     async subscribe(request) {
       const given = Object.entries(request).filter(([, value]) => value !== undefined);
