@@ -4,13 +4,15 @@
 //   npm run soak -- --kills 30       fewer kills
 //   npm run soak -- --rate 1500      changes a second
 //   npm run soak -- --changes 1e6    go on writing until there are so many
+//   npm run soak -- snapshot         a snapshot of a million rows, under writes and ten kills
 import { spawnSync } from 'node:child_process';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 
 const number = { type: 'string' };
-const { values } = parseArgs({
-  options: { seed: number, kills: number, rate: number, changes: number },
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { seed: number, kills: number, rate: number, changes: number, rows: number },
 });
 const given = Object.entries(values).map(([name, value]) => [`SOAK_${name.toUpperCase()}`, value]);
 
@@ -24,6 +26,7 @@ const { status } = spawnSync(
     'test/soak/vitest.config.ts',
     '--root',
     '.',
+    `test/soak/${positionals[0] ?? 'soak'}.test.ts`,
   ],
   { env: { ...process.env, ...Object.fromEntries(given) }, stdio: 'inherit' },
 );
