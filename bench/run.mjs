@@ -18,6 +18,7 @@ const all = [
   'outage',
   'ddl',
   'refresh',
+  'snapshot',
   'memory',
 ];
 
