@@ -16,8 +16,6 @@ create table pgstream.snapshot_requests (
   finished_at timestamptz,
   constraint snapshot_requests_pkey primary key (id),
   constraint a_setting_asks_once_of_a_schema unique (setting, schema_name),
-  constraint snapshots_go_with_their_subscription foreign key (subscription)
-    references pgstream.webhook_subscriptions on delete cascade,
   constraint chunk_rows_is_1_to_10000 check (chunk_rows between 1 and 10000),
   constraint share_is_001_to_1 check (share between 0.01::real and 1),
   constraint state_is_that_of_a_snapshot check (state in (

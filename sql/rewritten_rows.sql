@@ -1,6 +1,6 @@
 -- Rows that an ALTER TABLE has changed without an event for any of them are sent again, as a
--- snapshot for each subscription that wants it. The runner asks where the log brings the rewrite, so
--- that the user's own statement neither waits nor fails for it.
+-- snapshot for each subscription that wants it. The runner asks where the log brings the rewrite,
+-- so that the user's own statement neither waits nor fails for it.
 
 create or replace function pgstream._resend_rewritten(rewrites bigint[], relations oid[])
   returns void

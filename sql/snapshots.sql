@@ -23,7 +23,8 @@ comment on function pgstream._snapshot_relations is
   'What each of the names stands for, null where it is nothing; patterns only for permanent tables '
   'that are not partitions.';
 
-create or replace function pgstream._wants_inserts(subscription bigint, relation oid) returns boolean
+create or replace function pgstream._wants_inserts(subscription bigint, relation oid)
+  returns boolean
   language sql stable parallel safe
 begin atomic
   select exists (
@@ -243,6 +244,24 @@ $$;
 comment on function pgstream._notify_snapshots is
   'Trigger: tells runners that a request has been made, changed or deleted.';
 
+create or replace function pgstream._end_snapshots() returns trigger
+  language plpgsql volatile parallel unsafe security definer
+  -- definer: whoever may delete a subscription need not have asked for its snapshots
+  set search_path = pg_catalog, pg_temp
+as $$
+begin
+  delete from pgstream.snapshot_requests r
+  where case when tg_op = 'TRUNCATE' then r.subscription is not null
+             else r.subscription = old.id
+        end;
+  return null;
+end
+$$;
+
+comment on function pgstream._end_snapshots is
+  'Trigger: requests for one subscription go with it. No foreign key, which would be in the way of '
+  'TRUNCATE.';
+
 create or replace trigger check_requester
   before insert or update on pgstream.snapshot_requests
   for each row execute function pgstream._check_requester();
@@ -258,6 +277,14 @@ create or replace trigger list_snapshot
 create or replace trigger notify_snapshots
   after insert or update of chunk_rows, share, paused or delete on pgstream.snapshot_requests
   for each statement execute function pgstream._notify_snapshots();
+
+create or replace trigger end_snapshots
+  after delete on pgstream.webhook_subscriptions
+  for each row execute function pgstream._end_snapshots();
+
+create or replace trigger end_all_snapshots
+  after truncate on pgstream.webhook_subscriptions
+  for each statement execute function pgstream._end_snapshots();
 
 alter table pgstream.snapshot_requests enable row level security;
 

@@ -153,8 +153,11 @@ test('nothing can be asked for before there is a way to deliver it', async () =>
   expect(await refusal(ask(sql, ['hers']))).toBe('accepted');
 });
 
-test('requests go with their subscription', async () => {
-  await ask(roles.alice.sql, ['hers'], { subscription });
-  await sql`delete from pgstream.webhook_subscriptions`;
-  expect(await sql`select from pgstream.snapshot_requests`).toHaveLength(0);
-});
+test.for(['delete from', 'truncate'])(
+  'requests go with their subscription: %s',
+  async (statement) => {
+    await ask(roles.alice.sql, ['hers'], { subscription });
+    await sql.unsafe(`${statement} pgstream.webhook_subscriptions`);
+    expect(await sql`select from pgstream.snapshot_requests`).toHaveLength(0);
+  },
+);
