@@ -107,11 +107,11 @@ select not exists (select from pgstream.migrations where name = '0014_snapshots'
   insert into pgstream.migrations (name, run_on) values ('0014_snapshots', now());
 \endif
 
-select not exists (select from pgstream.migrations where name = '0017_rewritten_rows')
+select not exists (select from pgstream.migrations where name = '0015_rewritten_rows')
   as pending \gset
 \if :pending
-  \ir ../migrations/0017_rewritten_rows.up.sql
-  insert into pgstream.migrations (name, run_on) values ('0017_rewritten_rows', now());
+  \ir ../migrations/0015_rewritten_rows.up.sql
+  insert into pgstream.migrations (name, run_on) values ('0015_rewritten_rows', now());
 \endif
 
 \ir code.sql
