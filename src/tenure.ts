@@ -10,7 +10,6 @@
  */
 import { setMaxListeners } from 'node:events';
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
-import type { Sql } from 'postgres';
 import { Dispatcher } from './delivery/dispatcher.js';
 import { createHttpTransport, type Transport } from './delivery/http.js';
 import { Memory } from './delivery/memory.js';
@@ -19,77 +18,51 @@ import { DeliveryStore } from './delivery/store.js';
 import { exitCode, type PgstreamError } from './errors.js';
 import { sourceOf } from './event/formats.js';
 import { eventIdPrefix } from './event/webhook-id.js';
-import { Evaluator } from './evaluation/evaluator.js';
-import { Judge } from './evaluation/judge.js';
-import { refusalOf } from './evaluation/trust.js';
-import type { Lease } from './lease/lease.js';
+import type { Judge } from './evaluation/judge.js';
 import type { Report } from './lease/row.js';
-import { serverBehind } from './lease/trouble.js';
-import type { Log } from './log.js';
 import { Pipeline } from './pipeline.js';
-import { SlotFollower } from './replication/follow.js';
-import { formatLsn, type Lsn } from './replication/lsn.js';
+import type { SlotFollower } from './replication/follow.js';
+import { formatLsn } from './replication/lsn.js';
 import type { Decoder } from './replication/plugin.js';
 import { Progress } from './replication/progress.js';
 import { readTimelines } from './replication/read-timelines.js';
 import { slotError } from './replication/slot-error.js';
-import { forkBefore, timelineAt, type Timelines } from './replication/timelines.js';
+import { timelineAt, type Timelines } from './replication/timelines.js';
 import { SecretKeeper } from './secrets/keeper.js';
 import type { Measured } from './server/metrics.js';
-import { databaseError } from './settings/database-error.js';
-import type { Settings } from './settings/settings.js';
 import { describeTable } from './source/catalog.js';
 import { forgetUnrecorded } from './snapshot/jobs.js';
 import { Seams } from './snapshot/seams.js';
-import { SnapshotWorker } from './snapshot/worker.js';
+import type { SnapshotWorker } from './snapshot/worker.js';
 import { ForeignRefresher } from './source/foreign-refresher.js';
 import { oneAtATime } from './source/one-at-a-time.js';
-import { oncePerMoment } from './source/once-per-moment.js';
 import { markPassed } from './source/passed.js';
 import { persist } from './source/persist.js';
-import { reconcileMs, Reconciler, whenFree } from './source/reconcile.js';
+import type { Reconciler } from './source/reconcile.js';
 import { Readmission } from './source/readmission.js';
 import { askForRewritten } from './source/rewrites.js';
 import { RightsReader } from './source/rights.js';
 import { openReader, type SlotReader } from './source/slot-reader.js';
-import { slotPosition, type Source } from './source/source.js';
 import { loadState, type SourceState } from './source/state.js';
 import { StatusWriter } from './source/status.js';
-import { StoreFollower } from './source/store-follower.js';
-import { disableSubscription, latestSubscriptions } from './source/subscriptions.js';
-import { Transactions } from './source/transactions.js';
-
-export interface TenureOptions {
-  readonly settings: Settings;
-  readonly source: Source;
-  readonly sql: Sql;
-  /** The database that subscriptions are kept in, if that is another one. */
-  readonly store: Sql | undefined;
-  readonly log: Log;
-  readonly lease: Lease;
-  /** Where the slot is confirmed up to. */
-  readonly position: Lsn;
-  /** Ends the tenure: what is under way is finished and confirmed. */
-  readonly signal: AbortSignal;
-}
+import type { StoreFollower } from './source/store-follower.js';
+import { disableSubscription } from './source/subscriptions.js';
+import type { Transactions } from './source/transactions.js';
+import { whenFree, type Around, type TenureOptions } from './tenure/around.js';
+import {
+  openFollower,
+  openJudge,
+  openReconciler,
+  openStoreFollower,
+  openTransactions,
+  workAtSnapshots,
+} from './tenure/parts.js';
+import { keepUp, troubleMs } from './tenure/upkeep.js';
 
 /** After so many messages of the log, what has come from endpoints has its turn. */
 const messagesAtOnce = 64;
 /** How long a stop waits for endpoints that have not answered yet. */
 const drainMs = 20_000;
-/** How often subscriptions are looked up while the log, which else tells of them, is not read. */
-const refreshMs = 2_000;
-/** How often it is asked what the owners of subscriptions may read. */
-const rightsMs = 2_000;
-/** How often the state of subscriptions is written. */
-const statusMs = 1_000;
-/** Anybody may notify: deliveries of a subscription are tried again at once so often at most. */
-const replayMs = 1_000;
-/** How often the slot is looked at. */
-const troubleMs = 2_000;
-/** How long a transaction of ours may take before its connection counts as lost. */
-const transactionMs = 60_000;
-
 /** What keeps a slot from being read until somebody mends it. */
 const troubles = new Set([
   'slot_missing',
@@ -101,7 +74,7 @@ const troubles = new Set([
 ]);
 
 export class Tenure {
-  readonly #options: TenureOptions;
+  readonly #around: Around;
   readonly #failure = new AbortController();
   /** Fires when nothing more is to begin. */
   readonly #stop: AbortSignal;
@@ -124,7 +97,6 @@ export class Tenure {
   readonly #memory: Memory;
   readonly #judge: Judge;
   readonly #seams = new Seams();
-  readonly #timers: NodeJS.Timeout[] = [];
   #dispatcher: Dispatcher | undefined;
   #follower: SlotFollower | undefined;
   #storeFollower: StoreFollower | undefined;
@@ -135,13 +107,20 @@ export class Tenure {
 
   constructor(options: TenureOptions) {
     const { settings, sql, lease, position, signal } = options;
-    this.#options = options;
     this.#stop = AbortSignal.any([signal, lease.fenced, this.#failure.signal]);
     this.#reading = AbortSignal.any([this.#stop, this.#halt.signal]);
     setMaxListeners(0, this.#stop, this.#reading, this.#ended.signal);
+    this.#around = {
+      ...options,
+      stop: this.#stop,
+      ended: this.#ended.signal,
+      explain: this.#explain,
+      fail: this.#fail,
+      keepTrying: this.#keepTrying,
+    };
     this.#progress = new Progress(position);
-    this.#transactions = this.#openTransactions();
-    this.#spilling = this.#openTransactions();
+    this.#transactions = openTransactions(this.#around);
+    this.#spilling = openTransactions(this.#around);
     this.#transport = createHttpTransport(settings.addresses);
     this.#status = new StatusWriter(this.#transactions);
     this.#rights = new RightsReader({
@@ -164,7 +143,7 @@ export class Tenure {
       log: options.log,
     });
     this.#memory = new Memory(settings.maxQueueBytes);
-    this.#judge = this.#openJudge();
+    this.#judge = openJudge(this.#around, this.#memory);
     this.#store = new DeliveryStore({
       sql,
       transactions: this.#spilling,
@@ -217,7 +196,7 @@ export class Tenure {
    * PgstreamError on anything that waiting does not mend, `fenced` among them.
    */
   async work(): Promise<void> {
-    const { lease, signal } = this.#options;
+    const { lease, signal } = this.#around;
     try {
       const { pipeline, dispatcher, follower, reader } = await this.#open();
       await this.#read(follower, pipeline, dispatcher, reader);
@@ -228,7 +207,6 @@ export class Tenure {
     } catch (error) {
       if (!signal.aborted) throw this.#explain(error);
     } finally {
-      for (const timer of this.#timers) clearInterval(timer);
       this.#reconciler?.close();
       this.#judge.stop();
       this.#dispatcher?.stop();
@@ -242,7 +220,7 @@ export class Tenure {
   }
 
   async #open() {
-    const { source, sql, position } = this.#options;
+    const { source, sql, position } = this.#around;
     const state = await loadState(sql, this.#transactions, source, position);
     await forgetUnrecorded(this.#transactions, source.system);
     const waiting = await this.#store.open(position, eventIdPrefix(source.system));
@@ -252,11 +230,22 @@ export class Tenure {
     const dispatcher = (this.#dispatcher = this.#openDispatcher(waiting));
     const reader = openReader(source.plugin, { sql, keepTrying: this.#keepTrying, ...state });
     const pipeline = this.#openPipeline(dispatcher, state, timelines, reader);
-    const follower = (this.#follower = this.#openFollower(pipeline, timelines, reader));
-    await this.#keepUp(dispatcher, follower);
-    await this.#workAtSnapshots(dispatcher, state);
-    this.#storeFollower = this.#openStoreFollower();
-    this.#foreign = new ForeignRefresher(source.connection, this.#options.log);
+    const follower = (this.#follower = openFollower(this.#around, pipeline, timelines, reader));
+    await keepUp(this.#around, {
+      dispatcher,
+      follower,
+      status: this.#status,
+      readRights: this.#readRights,
+      halt: (trouble) => this.#halt.abort(trouble),
+    });
+    this.#snapshots = await workAtSnapshots(this.#around, {
+      transactions: this.#transactions,
+      seams: this.#seams,
+      dispatcher,
+      registry: state.registry,
+    });
+    this.#storeFollower = openStoreFollower(this.#around, this.#transactions);
+    this.#foreign = new ForeignRefresher(source.connection, this.#around.log);
     return { pipeline, dispatcher, follower, reader };
   }
 
@@ -303,7 +292,7 @@ export class Tenure {
     await this.#store.flushed();
     await this.#status.write(dispatcher.status());
     if (this.#problem) return;
-    await this.#options.lease.settle();
+    await this.#around.lease.settle();
     await this.#snapshots?.settle();
   }
 
@@ -312,7 +301,7 @@ export class Tenure {
    * was delivered, until it is told to stop. What was read is delivered meanwhile.
    */
   async #stayHalted(): Promise<void> {
-    const { lease, log } = this.#options;
+    const { lease, log } = this.#around;
     const trouble = this.#halt.signal.reason as PgstreamError;
     this.#problem = trouble;
     log.error({ code: trouble.code, hint: trouble.hint }, `halted: ${trouble.message}`);
@@ -331,52 +320,8 @@ export class Tenure {
     log.warn('the trouble is over; going on from where the slot is');
   }
 
-  #openTransactions(): Transactions {
-    const { source, lease, log } = this.#options;
-    const { signal } = this.#ended;
-    return new Transactions({
-      connection: source.connection,
-      fence: (client) =>
-        lease.fence(async (text, values) => (await client.query(text, [...values!])).rows),
-      keepTrying: (work) =>
-        persist(work, { explain: this.#explain, log, signal, patienceMs: transactionMs }),
-    });
-  }
-
-  #openJudge(): Judge {
-    const { settings, source, sql, log } = this.#options;
-    const connection = settings.evaluator ?? source.connection;
-    const open = () =>
-      new Evaluator({
-        connection,
-        keepTrying: (work) =>
-          persist(work, {
-            explain: (error) => databaseError(error, connection),
-            log,
-            signal: this.#stop,
-          }),
-        terminate: (pid) => {
-          sql`select pg_terminate_backend(${pid}::integer)`.catch(() => undefined);
-        },
-      });
-    return new Judge({
-      evaluators: { main: open(), trouble: open() },
-      refusal: async (program) =>
-        settings.evaluator ? undefined : this.#keepTrying(() => refusalOf(sql, program)),
-      mostBytes: settings.maxQueueBytes / 4,
-      reckon: (bytes) => this.#memory.add(bytes),
-      onTrouble: ({ id, url }, reason, isInvalid) => {
-        const details = { subscription: id, url, reason };
-        if (isInvalid)
-          log.error(details, 'expressions of a subscription are not evaluated any more');
-        else log.warn(details, 'expressions of a subscription failed for an event');
-      },
-      fail: this.#fail,
-    });
-  }
-
   #openDispatcher(waiting: Map<number, number>): Dispatcher {
-    const { settings, source, lease, log } = this.#options;
+    const { settings, source, lease, log } = this.#around;
     return new Dispatcher(waiting, {
       transport: this.#transport,
       permits: new Permits(),
@@ -394,7 +339,7 @@ export class Tenure {
           await this.#storeFollower?.disable(id, reason);
           await disableSubscription(this.#transactions, id, reason);
         };
-        this.#whenFree('disable a subscription', disable).catch((error: unknown) => {
+        whenFree(this.#around, 'disable a subscription', disable).catch((error: unknown) => {
           // It is not sent to by this runner all the same.
           if (!this.#stop.aborted) log.error({ subscription: id, err: error }, 'cannot disable');
         });
@@ -410,8 +355,8 @@ export class Tenure {
     timelines: { now: Timelines },
     decoder: Decoder,
   ): Pipeline {
-    const { settings, source, sql } = this.#options;
-    const reconciler = (this.#reconciler = this.#openReconciler());
+    const { settings, source, sql } = this.#around;
+    const reconciler = (this.#reconciler = openReconciler(this.#around));
     reconciler.now();
     return new Pipeline({
       system: source.system,
@@ -437,128 +382,6 @@ export class Tenure {
     });
   }
 
-  #openReconciler(): Reconciler {
-    const { settings, sql, log } = this.#options;
-    const options = { explain: this.#explain, log, signal: this.#stop, patienceMs: reconcileMs };
-    return new Reconciler({
-      sql,
-      everyMs: settings.reconcileInterval,
-      keepTrying: (work) =>
-        this.#whenFree('reconcile the schema log', () => persist(work, options)),
-      failed: (error) => {
-        if (!this.#stop.aborted) log.error({ err: error }, 'cannot reconcile the schema log');
-      },
-    });
-  }
-
-  #openFollower(
-    pipeline: Pipeline,
-    timelines: { now: Timelines },
-    reader: SlotReader,
-  ): SlotFollower {
-    const { source, sql, lease, log } = this.#options;
-    const { connection, slotName } = source;
-    return new SlotFollower({
-      connection,
-      slot: slotName,
-      plugin: () => reader.options(),
-      confirmed: () => lease.confirmed,
-      resumeAt: () => pipeline.resumeAt,
-      slotPosition: () => this.#keepTrying(() => slotPosition(sql, slotName)),
-      ready: async (signal) => {
-        await lease.ready(signal);
-        // Before the slot is told anything: is this the log that was read so far?
-        const before = timelines.now;
-        timelines.now = await readTimelines(connection);
-        const read = pipeline.resumeAt;
-        const fork = forkBefore(before, timelines.now, read);
-        if (fork !== undefined) throw serverBehind(slotName, fork, read);
-        const trouble = await lease.findTrouble(() => read);
-        if (trouble) throw trouble;
-      },
-      onInterrupted: () => pipeline.interrupted(),
-      log,
-    });
-  }
-
-  async #workAtSnapshots(dispatcher: Dispatcher, { registry }: SourceState): Promise<void> {
-    const { settings, source, sql, lease, log } = this.#options;
-    const worker = (this.#snapshots = new SnapshotWorker({
-      connection: source.connection,
-      plugin: source.plugin,
-      system: source.system,
-      sql,
-      transactions: this.#transactions,
-      seams: this.#seams,
-      dispatcher,
-      registry,
-      describeTable: (relation, streamedType) => describeTable(sql, relation, streamedType),
-      tables: settings.snapshotTables,
-      confirmed: () => lease.confirmed,
-      explain: (error) => databaseError(error, source.connection),
-      log,
-      signal: AbortSignal.any([this.#stop, this.#ended.signal]),
-    }));
-    const requests = await sql.listen('pgstream_snapshots', worker.look);
-    this.#ended.signal.addEventListener('abort', () => {
-      requests.unlisten().catch(() => undefined);
-    });
-    worker.work().catch(this.#fail);
-  }
-
-  #openStoreFollower(): StoreFollower | undefined {
-    const { store, sql, settings, log } = this.#options;
-    if (!store) return undefined;
-    const refreshMs = settings.storeRefreshInterval;
-    return new StoreFollower({
-      store,
-      source: sql,
-      transactions: this.#transactions,
-      refreshMs,
-      log,
-    });
-  }
-
-  /** What is done every now and then, or when somebody asks for it. */
-  async #keepUp(dispatcher: Dispatcher, follower: SlotFollower): Promise<void> {
-    const { sql, lease } = this.#options;
-    const refresh = oneAtATime(async () => {
-      const latest = await this.#keepTrying(() => latestSubscriptions(sql));
-      for (const { id, change, definition } of latest) {
-        dispatcher.reconfigure(id, change, definition);
-      }
-    }, this.#fail);
-    refresh();
-    this.#every(refreshMs, () => {
-      if (dispatcher.isFull || dispatcher.isHolding) refresh();
-    });
-
-    this.#every(rightsMs, this.#readRights);
-
-    // What cannot be written now is written a second later.
-    const writeStatus = oneAtATime(
-      () => this.#status.write(dispatcher.status()),
-      () => undefined,
-    );
-    this.#every(statusMs, writeStatus);
-
-    // A question that fails says nothing of the slot.
-    const look = oneAtATime(async () => {
-      const trouble = await lease.findTrouble(() => follower.received).catch(() => undefined);
-      if (trouble) this.#halt.abort(trouble);
-    }, this.#fail);
-    this.#every(troubleMs, look);
-
-    const replays = await sql.listen(
-      'pgstream_replay',
-      oncePerMoment((id) => dispatcher.replay(Number(id)), replayMs, this.#stop),
-      () => dispatcher.rescan(),
-    );
-    this.#ended.signal.addEventListener('abort', () => {
-      replays.unlisten().catch(() => undefined);
-    });
-  }
-
   readonly #readRights = oneAtATime(
     async () => {
       await this.#rights.refresh();
@@ -578,23 +401,15 @@ export class Tenure {
     (error) => this.#fail(error),
   );
 
-  #every(ms: number, work: () => void): void {
-    this.#timers.push(setInterval(work, ms));
-  }
-
-  #whenFree(what: string, work: () => Promise<void>): Promise<void> {
-    return whenFree(work, { what, log: this.#options.log, signal: this.#stop });
-  }
-
   readonly #explain = (error: unknown): PgstreamError => {
-    const { connection, slotName } = this.#options.source;
+    const { connection, slotName } = this.#around.source;
     return slotError(error, connection, slotName);
   };
 
   readonly #fail = (error: unknown): void => this.#failure.abort(error);
 
   readonly #keepTrying = <T>(work: () => Promise<T>): Promise<T> =>
-    persist(work, { explain: this.#explain, log: this.#options.log, signal: this.#stop });
+    persist(work, { explain: this.#explain, log: this.#around.log, signal: this.#stop });
 }
 
 /** Whether somebody has to mend the slot, and reading it can go on then. */

@@ -34,8 +34,9 @@ const defaultSettings: ServerSettings = {
 };
 
 // Without fsync only a crash of the machine loses data. A crash of the server would lose commits
-// without synchronous_commit, and pages without full_page_writes: those stay on.
-const throwAwaySettings: ServerSettings = { fsync: 'off' };
+// without synchronous_commit, and pages without full_page_writes: those stay on. A server that is
+// killed leaves its shared memory behind, which goes with the directory where it is files in there.
+const throwAwaySettings: ServerSettings = { fsync: 'off', dynamic_shared_memory_type: 'mmap' };
 
 export interface StartOptions extends FindOptions {
   /** Where the data stays when the server is stopped. Without it a temporary one is removed. */
