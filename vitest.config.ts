@@ -1,12 +1,5 @@
-import { existsSync, statfsSync } from 'node:fs';
 import { defineConfig } from 'vitest/config';
-
-// To make a database takes a tenth of the time in memory. There has to be plenty of it.
-const memory = '/dev/shm';
-if (existsSync(memory)) {
-  const { bavail, bsize } = statfsSync(memory);
-  if (bavail * bsize > 6e9) process.env['TMPDIR'] ??= memory;
-}
+import './scripts/in-memory.mjs';
 
 const cluster = 'test/helpers/cluster.ts';
 

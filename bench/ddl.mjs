@@ -11,7 +11,7 @@ export const title = 'ddl';
 export const about =
   'Milliseconds and kilobytes of log that one `alter table … rename column` takes, where the schema has so many tables of 20 columns, against the same with `pgstream.skip_log`. No runner is running.';
 export const full = { tables: [1, 100, 1000, 5000], rounds: 10 };
-export const quick = { tables: [1, 100, 1000], rounds: 5 };
+export const quick = { tables: [1, 100, 1000], rounds: 3 };
 
 export async function measure({ tables, rounds: count }) {
   const lines = [];

@@ -14,7 +14,7 @@ export const title = 'drain';
 export const about =
   'Rows a second out of a slot whose log was written beforehand: `pgstream run`, in batches of 100 to one endpoint, signed, against `pg_recvlogical` with pgoutput into nothing, each from when it says that it streams.';
 export const full = { rows: 300_000, rounds: 3, sizes: [1, 100, 300_000] };
-export const quick = { rows: 130_000, rounds: 3, sizes: [100] };
+export const quick = { rows: 250_000, rounds: 3, sizes: [100] };
 
 const tables = {
   narrow: {

@@ -13,7 +13,7 @@ export const title = 'refresh';
 export const about =
   'Milliseconds and kilobytes of log that one refresh of a copy of a foreign table takes, where so many of its rows have changed: a cached table, against `refresh materialized view concurrently`.';
 export const full = { rows: 200_000, changed: [0, 100, 10_000], rounds: 10 };
-export const quick = { rows: 100_000, changed: [100], rounds: 5 };
+export const quick = { rows: 100_000, changed: [100], rounds: 3 };
 
 export async function measure({ rows, changed, rounds: count }) {
   const local = await startDatabase();

@@ -7,6 +7,7 @@
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
+import '../scripts/in-memory.mjs';
 import { markdown, print } from './report.mjs';
 
 const all = [
