@@ -5,6 +5,7 @@ import { drained, startItems } from '../helpers/items.js';
 import { inState, request } from '../helpers/snapshots.js';
 import { tableStory, typeColumns, type Column } from '../helpers/type-tables.js';
 import { typeDefinitions } from '../helpers/type-values.js';
+import { hasWal2json } from '../helpers/wal2json.js';
 
 const hostileSettings = {
   datestyle: 'SQL, DMY',
@@ -18,8 +19,11 @@ const hostileSettings = {
 const timeless = (body: string) =>
   body.replace(/"timestamp":"[^"]*","lsn":"[^"]*"/, '"timestamp":"","lsn":""');
 
-test('every type in every replica identity is the same through stream and snapshot', async () => {
-  const { sql, url, receiver, subscribe } = await startItems();
+const plugins = (await hasWal2json('types in snapshots')) ? ['pgoutput', 'wal2json'] : ['pgoutput'];
+
+test.for(plugins)('every type is the same through stream and snapshot, with %s', async (plugin) => {
+  const env = { PGSTREAM_POSTGRES_OUTPUT_PLUGIN: plugin };
+  const { sql, url, receiver, subscribe } = await startItems({ env });
   for (const [name, value] of Object.entries({
     ...hostileSettings,
     search_path: 'app, pg_catalog',
@@ -70,4 +74,4 @@ test('every type in every replica identity is the same through stream and snapsh
   for (const [i, body] of streamed.entries())
     expect(again[i]?.slice(0, 5_000)).toBe(body.slice(0, 5_000));
   expect(again).toEqual(streamed);
-}, 120_000);
+});
