@@ -5,7 +5,7 @@ import { drained, patience, startItems, stored } from '../helpers/items.js';
 import { eventually } from '../helpers/poll.js';
 import { firstArrivals, inState, request, statusOf, upsert } from '../helpers/snapshots.js';
 
-const rows = 4_000;
+const rows = 2_500;
 
 /**
  * Sessions that change rows of table `item`, whose version only goes up: in transactions of several
@@ -108,7 +108,7 @@ test('a runner that is killed again and again goes on where it was', async () =>
   const writers = startWriters(items.url, 4);
   const id = await request(sql, ['item'], { chunk_rows: 100, share: 0.3 });
   let { runner } = items;
-  for (let kills = 0, done = 0; kills < 5; kills++) {
+  for (let kills = 0, done = 0; kills < 2; kills++) {
     await eventually(
       async () => {
         const [row] = await statusOf(sql, id);
@@ -148,7 +148,7 @@ test('the same rows have the same ids and bytes however often they are read', as
   const { sql, receiver } = items;
   let { runner } = items;
   const id = await request(sql, ['item'], { chunk_rows: 100, share: 0.3 });
-  for (let kills = 0; kills < 3; kills++) {
+  for (let kills = 0; kills < 2; kills++) {
     const before = receiver.requests.length;
     await eventually(() => receiver.requests.length > before + 150, patience);
     await runner.kill();
