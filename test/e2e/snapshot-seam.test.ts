@@ -94,7 +94,7 @@ async function expectSame(items: Awaited<ReturnType<typeof startFilled>>) {
 test('nothing stale arrives and nothing is missing while every row is being changed', async () => {
   const items = await startFilled();
   const { sql } = items;
-  const writers = startWriters(items.url, 8);
+  const writers = startWriters(items.url, 5);
   await eventually(() => writers.commits > 100);
   const id = await request(sql, ['item'], { chunk_rows: 200 });
   await inState(sql, id, 'done');
@@ -105,7 +105,7 @@ test('nothing stale arrives and nothing is missing while every row is being chan
 test('a runner that is killed again and again goes on where it was', async () => {
   const items = await startFilled();
   const { sql } = items;
-  const writers = startWriters(items.url, 4);
+  const writers = startWriters(items.url, 1);
   const id = await request(sql, ['item'], { chunk_rows: 100, share: 0.3 });
   let { runner } = items;
   for (let kills = 0, done = 0; kills < 2; kills++) {
