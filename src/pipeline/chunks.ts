@@ -51,13 +51,14 @@ export class Chunks {
     const transaction = onceReleased(occasion.transaction, () =>
       chunk.settle({ kind: 'done', lsn: occasion.commitLsn }),
     );
+    const ours = { ...occasion, transaction, commit };
     for (const { tuple, id } of rows) {
       ordinal++;
       const to = seam ? untold(meant, seam.since(keyText(table.keyColumns, tuple))) : meant;
       if (to.length === 0) continue;
       const change = { ...insert, new: tuple };
       const occurrence = {
-        occasion: { ...occasion, transaction, commit },
+        occasion: ours,
         ordinal,
         change,
         lsn: noLsn,

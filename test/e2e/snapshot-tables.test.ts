@@ -226,8 +226,11 @@ test('it waits for a subscription of its own that takes nothing', async () => {
   await sql`insert into held values (1), (2)`;
   const subscription = await subscribe('held', { enabled: false });
   const id = await request(sql, ['held'], { subscription });
-  const [status] = await inState(sql, id, 'waiting');
-  expect(status!.reason).toBe(`subscription ${subscription} is paused`);
+  // At first it may wait for the log to be read up to the subscription.
+  await eventually(async () => {
+    const [status] = await inState(sql, id, 'waiting');
+    expect(status!.reason).toBe(`subscription ${subscription} is paused`);
+  }, patience);
   await sql`update pgstream.webhook_subscriptions set enabled = true where id = ${subscription}`;
   await inState(sql, id, 'done');
   expect(await rowsOf('held')).toHaveLength(2);
