@@ -3,11 +3,11 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 
-/** Posts a captured request so many times; the receiver's counters afterwards. */
+/** Posts a captured request so many times; the receiver's counters of all but the first `warmUp`. */
 export async function postBare(
   receiver,
   { headers, body },
-  { requests, connections, ...settings },
+  { requests, connections, warmUp = 0, ...settings },
 ) {
   await receiver.set(settings);
   const child = fork(path.join(import.meta.dirname, 'bare-loop.mjs'));
@@ -18,9 +18,13 @@ export async function postBare(
     requests,
     connections,
   });
-  const [code] = await once(child, 'exit');
-  if (code !== 0) throw new Error(`the bare loop ended with ${code}`);
-  return receiver.stats();
+  const failed = once(child, 'exit').then(([code]) => {
+    if (code !== 0) throw new Error(`the bare loop ended with ${code}`);
+    return undefined;
+  });
+  const stats = receiver.statsWithout(warmUp, requests);
+  await failed;
+  return stats;
 }
 
 /** Events a second, from the first to the last arrival. */

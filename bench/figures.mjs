@@ -19,13 +19,17 @@ export async function rounds(count, sides, prepare) {
 
 export const sorted = (numbers) => [...numbers].sort((a, b) => a - b);
 
-export const median = (numbers) => sorted(numbers)[Math.floor(numbers.length / 2)];
+export function median(numbers) {
+  const all = sorted(numbers);
+  const middle = (all.length - 1) / 2;
+  return (all[Math.floor(middle)] + all[Math.ceil(middle)]) / 2;
+}
 
 /** Of `ours` to `limit`, round by round: the median, with the least and the most. */
 export function ratio(ours, limit) {
   if (limit.some(Number.isNaN)) return 'not measured';
   const all = sorted(ours.map((each, round) => each / limit[round]));
-  return `${all[Math.floor(all.length / 2)].toFixed(2)} (${all[0].toFixed(2)} to ${all.at(-1).toFixed(2)})`;
+  return `${median(all).toFixed(2)} (${all[0].toFixed(2)} to ${all.at(-1).toFixed(2)})`;
 }
 
 export function quantiles(samples) {

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import readline from 'node:readline';
+import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import postgres from 'postgres';
 import { findPostgres } from '../dist/embedded/find.js';
@@ -43,19 +44,34 @@ export async function startDatabase() {
   };
 }
 
+function spawnPgstream(database, args) {
+  const child = spawn(
+    process.execPath,
+    [path.join(import.meta.dirname, '../dist/cli.js'), ...args],
+    {
+      env: {
+        ...process.env,
+        PGSTREAM_POSTGRES_LISTENER_URL: database.url,
+        PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_ADDRESS: '127.0.0.1:0',
+        PGSTREAM_LOG_LEVEL: 'info',
+      },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    },
+  );
+  endWithUs(child);
+  return child;
+}
+
+/** Runs `pgstream` to its end. */
+export async function pgstream(database, ...args) {
+  const child = spawnPgstream(database, args);
+  const [said, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')]);
+  if (code !== 0) throw new Error(`pgstream ${args.join(' ')}: ${said}`);
+}
+
 /** `pgstream run`, streaming. */
 export async function startRunner(database, ...flags) {
-  const cli = path.join(import.meta.dirname, '../dist/cli.js');
-  const runner = spawn(process.execPath, [cli, 'run', ...flags], {
-    env: {
-      ...process.env,
-      PGSTREAM_POSTGRES_LISTENER_URL: database.url,
-      PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_ADDRESS: '127.0.0.1:0',
-      PGSTREAM_LOG_LEVEL: 'info',
-    },
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  endWithUs(runner);
+  const runner = spawnPgstream(database, ['run', ...flags]);
   const streamingAt = await whenItSays(runner, /"streaming"/);
   return {
     streamingAt,

@@ -12,7 +12,7 @@ export const title = 'memory';
 export const about =
   'Peak RSS of a runner in megabytes, against one that has had nothing to do: one transaction to an endpoint that answers, in batches of 100; the same to one that never answers, one request an event; 10,000 subscriptions to one table; rows of 100 MB between small ones.';
 export const full = { rows: 1_000_000, rounds: 1 };
-export const quick = { rows: 50_000, rounds: 1 };
+export const quick = { rows: 30_000, rounds: 1 };
 
 const subscribe = (sql, url, settings = {}) =>
   sql`insert into pgstream.webhook_subscriptions ${sql({ url, table_name: 't', ...settings })}`;

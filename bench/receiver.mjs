@@ -34,12 +34,20 @@ export async function startReceiver() {
   const [port] = await once(child.stdout, 'data');
   const url = `http://127.0.0.1:${Number(port)}`;
   const ask = async (target) => (await fetch(`${url}${target}`)).json();
+  const stats = (events = 0) => ask(`/stats?events=${events}`);
   return {
     url,
     /** Sets `delay`, `status` and `record`, and the counters to nought. */
     set: (settings = {}) => ask(`/set?${new URLSearchParams(settings)}`),
     /** The counters, as soon as so many events have been accepted. */
-    stats: (events = 0) => ask(`/stats?events=${events}`),
+    stats,
+    /** The same without the first `warmUp` of them: what is compiled while it runs gets faster at first. */
+    async statsWithout(warmUp, events) {
+      if (warmUp === 0) return stats(events);
+      const before = await stats(warmUp);
+      const after = await stats(events);
+      return { ...after, events: after.events - before.events, first: before.last };
+    },
     /** Milliseconds from "sent" to the arrival of each event. */
     latencies: async () => (await ask('/samples')).map((microseconds) => microseconds / 1000),
     async stop() {

@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import http from 'node:http';
 import { buffer } from 'node:stream/consumers';
-import { slotName, startDatabase, startRecvlogical, startRunner } from './harness.mjs';
+import { pgstream, slotName, startDatabase, startRecvlogical, startRunner } from './harness.mjs';
 import { startReceiver } from './receiver.mjs';
 
 const publication = 'pgstream_control,pgstream_insert,pgstream_update';
@@ -16,15 +16,14 @@ const copyName = 'bench_copy';
 /** For `secret`: requests are signed. */
 export const secret = `whsec_${randomBytes(32).toString('base64')}`;
 
-/** `setUp(sql, url)` makes tables and subscriptions, while the runner runs. */
+/** `setUp(sql, url)` makes tables and subscriptions, before there is a slot. */
 export async function startStage(setUp) {
   const database = await startDatabase();
   const receiver = await startReceiver();
   const { sql } = database;
-  const first = await startRunner(database, '--init');
+  await pgstream(database, 'init', '--migrations-only');
   await setUp(sql, receiver.url);
-  await first.settle();
-  await first.stop();
+  await pgstream(database, 'init', '--slot-only');
   let end;
 
   /** With a runner, which goes when it has confirmed all that is written; adds its peak RSS, in bytes. */
@@ -52,11 +51,11 @@ export async function startStage(setUp) {
       end = await database.position();
     },
 
-    /** Milliseconds from the start of streaming to the last event's arrival, and the counters. */
-    async deliver(events, settings = {}) {
+    /** Milliseconds from the start of streaming to the last event's arrival, and the counters of all but the first `warmUp`. */
+    async deliver(events, { warmUp = 0, ...settings } = {}) {
       await receiver.set(settings);
       return withRunner(async ({ streamingAt }) => {
-        const stats = await receiver.stats(events);
+        const stats = await receiver.statsWithout(warmUp, events);
         return { ...stats, streamingAt, ms: stats.last - streamingAt };
       });
     },

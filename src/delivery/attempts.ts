@@ -51,7 +51,8 @@ export class Attempts {
   #isStopped = false;
   #batchTimer: NodeJS.Timeout | undefined;
   #delivered = 0;
-  #lastSuccessAt: Date | undefined;
+  /** In milliseconds since the epoch. */
+  #lastSuccessAt: number | undefined;
   #lastFailure: Failure | undefined;
 
   constructor(custody: Custody, backlog: Backlog, context: AttemptsContext, hooks: Hooks) {
@@ -68,7 +69,7 @@ export class Attempts {
   }
 
   get lastSuccessAt(): Date | undefined {
-    return this.#lastSuccessAt;
+    return this.#lastSuccessAt === undefined ? undefined : new Date(this.#lastSuccessAt);
   }
 
   get lastFailure(): Failure | undefined {
@@ -169,7 +170,7 @@ export class Attempts {
 
   #accepted({ members }: Batch): void {
     this.#delivered += members.length;
-    this.#lastSuccessAt = new Date();
+    this.#lastSuccessAt = Date.now();
     if (this.sender.failing === 0 && this.#lastFailure && members[0]!.attempts > 0) {
       this.#context.log.info(this.#custody.description, 'the endpoint accepts events again');
     }

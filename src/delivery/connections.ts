@@ -8,7 +8,7 @@ const keepIdleMs = 10_000;
 
 /** At most one socket to an origin, for one request at a time. */
 export interface Connection {
-  readonly origin: string;
+  readonly origin: Origin;
   readonly client: Client;
   /** Also while it is connecting. */
   socket: Socket | undefined;
@@ -24,6 +24,14 @@ interface Reader {
   onRead(): void;
 }
 
+interface Origin {
+  readonly url: string;
+  /** How many connections there are to it … */
+  open: number;
+  /** … and which of them have no request under way; the last was used last. */
+  readonly idle: Connection[];
+}
+
 /**
  * The connections to all endpoints. There are never more of them than requests in flight and those
  * that were used a short while ago.
@@ -31,7 +39,7 @@ interface Reader {
 export class Connections {
   readonly #connect: Connect;
   readonly #open = new Set<Connection>();
-  readonly #idle = new Map<string, Connection[]>();
+  readonly #origins = new Map<string, Origin>();
   #isClosed = false;
 
   constructor(connect: Connect) {
@@ -44,10 +52,7 @@ export class Connections {
    * @throws where the origin is not one of HTTP, and after `close`.
    */
   take(origin: string): Connection {
-    const idle = this.#idle.get(origin);
-    if (!idle) return this.create(origin);
-    if (idle.length === 1) this.#idle.delete(origin);
-    return idle.pop()!;
+    return this.#origins.get(origin)?.idle.pop() ?? this.create(origin);
   }
 
   /**
@@ -66,10 +71,11 @@ export class Connections {
       bodyTimeout: 0,
       connect: (options, callback) => {
         connection.socket = this.#connect(options, callback);
+        if (connection.socket) writeAtOnce(connection.socket);
       },
     });
     const connection: Connection = {
-      origin,
+      origin: this.#originOf(origin),
       client,
       socket: undefined,
       wasUsed: false,
@@ -85,6 +91,7 @@ export class Connections {
       this.#forgetIdle(connection);
     });
     this.#open.add(connection);
+    connection.origin.open++;
     return connection;
   }
 
@@ -93,16 +100,15 @@ export class Connections {
     connection.wasUsed = true;
     connection.deadline.callOff();
     connection.reader = undefined;
-    const idle = this.#idle.get(connection.origin);
-    if (idle) idle.push(connection);
-    else this.#idle.set(connection.origin, [connection]);
+    connection.origin.idle.push(connection);
   }
 
   /** Closes it at once, also while it is connecting; what it was sent fails. */
   discard(connection: Connection): Promise<void> {
     connection.deadline.callOff();
     connection.reader = undefined;
-    this.#open.delete(connection);
+    const { origin } = connection;
+    if (this.#open.delete(connection) && --origin.open === 0) this.#origins.delete(origin.url);
     const closed = connection.client.destroy();
     connection.socket?.destroy();
     return closed;
@@ -114,15 +120,44 @@ export class Connections {
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#idle.clear();
     await Promise.all(Array.from(this.#open, (connection) => this.discard(connection)));
   }
 
   #forgetIdle(connection: Connection): void {
-    const idle = this.#idle.get(connection.origin);
-    if (!idle?.includes(connection)) return;
-    if (idle.length === 1) this.#idle.delete(connection.origin);
-    else idle.splice(idle.indexOf(connection), 1);
+    const { idle } = connection.origin;
+    const place = idle.indexOf(connection);
+    if (place < 0) return;
+    idle.splice(place, 1);
     void this.discard(connection);
   }
+
+  #originOf(url: string): Origin {
+    let origin = this.#origins.get(url);
+    if (!origin) this.#origins.set(url, (origin = { url, open: 0, idle: [] }));
+    return origin;
+  }
+}
+
+/** Beyond so many bytes to copy them costs more than a longer list of them. */
+const mostJoined = 16 * 1024;
+
+/**
+ * What is written while the socket is corked, as the head of a request and its body, leaves it in one
+ * piece, which costs the system, and TLS, less than two.
+ */
+function writeAtOnce(socket: Socket): void {
+  const writeApart = socket._writev!.bind(socket);
+  let memory = Buffer.alloc(0);
+  socket._writev = (chunks, callback) => {
+    let length = 0;
+    for (const { chunk, encoding } of chunks) length += Buffer.byteLength(chunk, encoding);
+    const isAllSent = socket.writableLength === length;
+    if (length > mostJoined || !isAllSent) return writeApart(chunks, callback);
+    if (length > memory.length) memory = Buffer.allocUnsafeSlow(2 * length);
+    let at = 0;
+    for (const { chunk, encoding } of chunks) {
+      at += typeof chunk === 'string' ? memory.write(chunk, at, encoding) : chunk.copy(memory, at);
+    }
+    socket._write(memory.subarray(0, length), 'buffer' as BufferEncoding, callback);
+  };
 }

@@ -47,7 +47,7 @@ const quickMs = 500;
 /** The same where the log may wait: to store events would only cost more. */
 const patientQuickMs = 2_000;
 /** So many events are enough in memory then, beside those that may be under way. */
-const patientWindow = 500;
+const patientWindow = 200;
 /** How often the table is looked at for what others have done to it, where that matters … */
 const lookEveryMs = 2_000;
 /** … and for how many of those that are to be sent again. */
@@ -137,7 +137,7 @@ export class Endpoint {
     const share = since === 'now' ? 1 : 0.5;
     const isOver =
       this.#custody.unstoredBytes > this.#share * share ||
-      (this.#isPatient && this.#window.size > (patientWindow + this.#mostUnderWay) * share);
+      (this.#isPatient && this.#window.size > this.#mostUnderWay + patientWindow * share);
     return isOver && !this.#backlog.hasTail && this.#isQuick;
   }
 

@@ -1,13 +1,45 @@
 /** The headers that the format of a body asks for. */
 import { toRfc3339 } from '../event/commit.js';
-import { eventType } from '../event/format.js';
-import type { Batch } from './batch.js';
+import { eventType, type Format } from '../event/format.js';
+import { isAlone, type Batch } from './batch.js';
 import type { Delivery } from './delivery.js';
+
+/** The headers of a subscription's requests that do not depend on the attempt. */
+export class Headers {
+  readonly #own: Readonly<Record<string, string>>;
+  readonly #source: string;
+  #format: Format | undefined;
+  #isArray = false;
+  #last: readonly string[] = [];
+
+  /** `own` are those of the subscription; `source` is that of CloudEvents. */
+  constructor(own: Readonly<Record<string, string>>, source: string) {
+    this.#own = own;
+    this.#source = source;
+  }
+
+  /** Names and values in turn. */
+  of(batch: Pick<Batch, 'members' | 'isArray'>): readonly string[] {
+    const { format } = batch.members[0]!;
+    if (format === this.#format && batch.isArray === this.#isArray) return this.#last;
+    const headers = { ...this.#own, ...formatHeaders(batch, this.#source) };
+    const list = Object.entries(headers)
+      .filter(([name]) => !isOfAttempt(name))
+      .flat();
+    if (isAlone(batch.members[0])) return list;
+    this.#format = format;
+    this.#isArray = batch.isArray;
+    this.#last = list;
+    return list;
+  }
+}
+
+const isOfAttempt = (name: string) => /^(webhook|pgstream)-/i.test(name);
 
 const json = { 'content-type': 'application/json' };
 
 /** `source` is that of CloudEvents. Made of what a stored delivery tells, so that they last. */
-export function formatHeaders(
+function formatHeaders(
   { members, isArray }: Pick<Batch, 'members' | 'isArray'>,
   source: string,
 ): Readonly<Record<string, string>> {

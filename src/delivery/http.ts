@@ -6,7 +6,8 @@ import { Connections, type Connection } from './connections.js';
 
 export interface WebhookRequest {
   readonly url: string;
-  readonly headers: Readonly<Record<string, string>>;
+  /** Names and values in turn. */
+  readonly headers: string[];
   readonly body: Buffer;
   /** From connecting to the last byte of the answer, in milliseconds. */
   readonly timeoutMs: number;

@@ -7,7 +7,7 @@ import type { Subscription } from '../subscriptions/subscription.js';
 import { bodyOf, type Batch } from './batch.js';
 import { Breaker } from './breaker.js';
 import type { Failure } from './delivery.js';
-import { formatHeaders } from './headers.js';
+import { Headers } from './headers.js';
 import type { Answer, Transport } from './http.js';
 import type { Permits } from './permits.js';
 import { Queue } from './queue.js';
@@ -46,6 +46,7 @@ export class Sender {
   readonly #breaker = new Breaker();
   readonly #rateLimit = new RateLimit();
   #subscription: Subscription;
+  #headers!: Headers;
   #signer: Signer | undefined;
   #problem: Failure | undefined;
   /** Its secret is being read. */
@@ -103,6 +104,7 @@ export class Sender {
 
   configure(subscription: Subscription): void {
     this.#subscription = subscription;
+    this.#headers = new Headers(subscription.headers, this.#context.eventSource);
     this.#signer = undefined;
     this.#problem = undefined;
     this.#isWaiting = false;
@@ -220,31 +222,32 @@ export class Sender {
   }
 
   #send(batch: Batch): void {
-    const { url, headers, timeoutMs } = this.#subscription;
+    const { url, timeoutMs } = this.#subscription;
     const body = bodyOf(batch);
-    const timestamp = Math.floor(Date.now() / 1000);
     this.#inFlight++;
     this.#context.permits.take();
     for (const member of batch.members) member.inFlight = true;
     this.#context.transport.send(
       {
         url,
-        headers: {
-          ...headers,
-          ...formatHeaders(batch, this.#context.eventSource),
-          'webhook-id': batch.id,
-          'webhook-timestamp': String(timestamp),
-          ...(this.#signer && { 'webhook-signature': this.#signer(batch.id, timestamp, body) }),
-          ...(batch.isArray && {
-            'pgstream-event-ids': batch.members.map(({ id }) => id).join(' '),
-          }),
-          ...(batch.members.some(({ replayed }) => replayed) && { 'webhook-replay': 'true' }),
-        },
+        headers: this.#headersOf(batch, body),
         body,
         timeoutMs: timeoutMs ?? this.#context.defaultTimeoutMs,
       },
       (answer) => this.#answered(batch, answer),
     );
+  }
+
+  #headersOf(batch: Batch, body: Buffer): string[] {
+    const timestamp = Math.floor(Date.now() / 1000);
+    const headers = this.#headers.of(batch).slice();
+    headers.push('webhook-id', batch.id, 'webhook-timestamp', String(timestamp));
+    if (this.#signer) headers.push('webhook-signature', this.#signer(batch.id, timestamp, body));
+    if (batch.isArray) {
+      headers.push('pgstream-event-ids', batch.members.map(({ id }) => id).join(' '));
+    }
+    if (batch.members.some(({ replayed }) => replayed)) headers.push('webhook-replay', 'true');
+    return headers;
   }
 
   #answered(batch: Batch, answer: Answer): void {

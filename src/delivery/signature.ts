@@ -3,22 +3,14 @@
  *
  * @see https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
  */
-import {
-  createHmac,
-  createPrivateKey,
-  createPublicKey,
-  createSecretKey,
-  sign as signWith,
-  type KeyObject,
-} from 'node:crypto';
+import { createPrivateKey, createPublicKey, sign as signWith, type KeyObject } from 'node:crypto';
 import { PgstreamError } from '../errors.js';
+import { HmacSha256 } from './hmac.js';
 
-/** A secret that is ready to sign with. */
-export interface Secret {
-  /** `v1`: HMAC-SHA256, `v1a`: ed25519. */
-  readonly scheme: 'v1' | 'v1a';
-  readonly key: KeyObject;
-}
+/** A secret that is ready to sign with: `v1` is HMAC-SHA256, `v1a` ed25519. */
+export type Secret =
+  | { readonly scheme: 'v1'; readonly hmac: HmacSha256 }
+  | { readonly scheme: 'v1a'; readonly key: KeyObject };
 
 /** Gives the value of `webhook-signature`; the timestamp is in seconds since the epoch. */
 export type Signer = (id: string, timestamp: number, body: Buffer) => string;
@@ -37,7 +29,7 @@ export function parseSecret(text: string): Secret {
   const bytes = Buffer.from(base64, 'base64');
   if (bytes.toString('base64') === base64) {
     if (prefix === 'whsec' && bytes.length >= 24 && bytes.length <= 64) {
-      return { scheme: 'v1', key: createSecretKey(bytes) };
+      return { scheme: 'v1', hmac: new HmacSha256(bytes) };
     }
     if (prefix === 'whsk' && (bytes.length === 32 || bytes.length === 64)) {
       const key = importSeed(bytes.subarray(0, 32));
@@ -99,16 +91,17 @@ export function sign(
   body: Buffer,
 ): string {
   const head = `${id}.${timestamp}.`;
-  return secrets.map((secret) => `${secret.scheme},${signature(secret, head, body)}`).join(' ');
+  let signatures = '';
+  for (const secret of secrets) {
+    if (signatures !== '') signatures += ' ';
+    signatures += `${secret.scheme},${signature(secret, head, body)}`;
+  }
+  return signatures;
 }
 
-function signature({ scheme, key }: Secret, head: string, body: Buffer): string {
-  switch (scheme) {
-    case 'v1':
-      return createHmac('sha256', key).update(head).update(body).digest('base64');
-    case 'v1a':
-      return signWith(null, Buffer.concat([Buffer.from(head), body]), key).toString('base64');
-  }
+function signature(secret: Secret, head: string, body: Buffer): string {
+  if (secret.scheme === 'v1') return secret.hmac.of(head, body);
+  return signWith(null, Buffer.concat([Buffer.from(head), body]), secret.key).toString('base64');
 }
 
 /**

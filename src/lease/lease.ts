@@ -62,6 +62,8 @@ export class Lease {
   #sent: Moment;
   #tried: number;
   #failures = 0;
+  /** It is fenced or released. Asked before each request, which the signals are too slow for. */
+  #isOver = false;
   /** The record of the server is older than what was on record for good. */
   #restored: PgstreamError | undefined;
   #woken: (() => void)[] = [];
@@ -181,6 +183,7 @@ export class Lease {
    * PgstreamError when the server cannot be told; the tenure is over all the same.
    */
   async release(): Promise<void> {
+    this.#isOver = true;
     this.#released.abort();
     this.#wake();
     await this.#beating;
@@ -189,10 +192,6 @@ export class Lease {
     } finally {
       await Promise.all([this.#lasting.end(), this.#watch.end()]);
     }
-  }
-
-  get #isOver(): boolean {
-    return this.fenced.aborted || this.#released.signal.aborted;
   }
 
   async #beat(): Promise<void> {
@@ -244,6 +243,7 @@ export class Lease {
 
   #lose(): PgstreamError {
     const error = fencedError(this.#options.slotName);
+    this.#isOver = true;
     this.#fenced.abort(error);
     this.#wake();
     return error;

@@ -136,7 +136,7 @@ export function post(
   const answers: Answer[] = [];
   const startedAt = performance.now();
   return new Promise((resolve) => {
-    transport.send({ url, headers, body, timeoutMs }, (answer) => {
+    transport.send({ url, headers: Object.entries(headers).flat(), body, timeoutMs }, (answer) => {
       answers.push(answer);
       resolve({ answers, ms: performance.now() - startedAt });
     });

@@ -1,8 +1,9 @@
-import { createPublicKey, verify } from 'node:crypto';
+import { createHmac, createPublicKey, verify } from 'node:crypto';
 import { inspect } from 'node:util';
 import fc from 'fast-check';
 import { Webhook } from 'standardwebhooks';
 import { describe, expect, test } from 'vitest';
+import { HmacSha256 } from '../../src/delivery/hmac.js';
 import { createSigner, parseSecret, sign } from '../../src/delivery/signature.js';
 
 const bytes = (length: number) =>
@@ -146,4 +147,36 @@ test('a secret that is read shows nothing of itself', () => {
   const shown = inspect(parseSecret(whsec(24)), { depth: null });
   expect(shown).not.toContain(bytes(24).toString('base64'));
   expect(shown).not.toContain(bytes(24).toString('hex'));
+});
+
+test('HMACs are those of node:crypto, whatever the sizes and however the keys take turns', () => {
+  const message = fc.record({
+    key: fc.nat(2),
+    head: fc.stringMatching(/^[ -~]{0,80}$/),
+    body: fc.oneof(
+      fc.uint8Array({ maxLength: 300 }),
+      fc.uint8Array({ size: 'max', maxLength: 20_000 }),
+    ),
+  });
+  const keys = fc.array(fc.uint8Array({ minLength: 24, maxLength: 64 }), {
+    minLength: 3,
+    maxLength: 3,
+  });
+  fc.assert(
+    fc.property(keys, fc.array(message), (rawKeys, messages) => {
+      const raw = rawKeys.map((key) => Buffer.from(key));
+      const hmacs = raw.map((key) => new HmacSha256(key));
+      for (const { key, head, body } of messages) {
+        const expected = createHmac('sha256', raw[key]!).update(head).update(body);
+        expect(hmacs[key]!.of(head, Buffer.from(body))).toBe(expected.digest('base64'));
+      }
+    }),
+    { numRuns: 200 },
+  );
+  const edge = new HmacSha256(bytes(32));
+  for (const length of [16_383, 16_384, 16_385, 100_000]) {
+    const body = Buffer.alloc(length - 4, 'b');
+    const expected = createHmac('sha256', bytes(32)).update('head').update(body).digest('base64');
+    expect(edge.of('head', body)).toBe(expected);
+  }
 });
