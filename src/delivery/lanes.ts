@@ -7,6 +7,8 @@
  * - Strict: a delivery runs after every earlier one and before every later one, whatever their kind.
  * - Nothing else waits for anything. A delivery that is tried again keeps its place.
  */
+import { KeyTable } from './key-table.js';
+
 export type Ordering = 'key' | 'strict' | 'none';
 
 export interface Place {
@@ -36,7 +38,7 @@ export class Lanes<P extends Place> {
   #first: P | undefined;
   #newest: P | undefined;
   /** The last delivery of each key that is not done. */
-  readonly #last = new Map<number, P>();
+  readonly #last = new KeyTable<P>();
   /** The last barrier of each table that is not done. */
   readonly #barriers = new Map<number, P>();
   /** The last delivery in strict order that is not done. */
