@@ -19,7 +19,7 @@ export const title = 'latency';
 export const about =
   'Milliseconds from just before a commit of one row to the receipt of its event, one request an event, signed, against the arrival of such a commit at a client of `pg_recvlogical`. The highest rate is half of what the runner keeps up with.';
 export const full = { seconds: 10, rounds: 3 };
-export const quick = { seconds: 1.5, rounds: 2 };
+export const quick = { seconds: 1.2, rounds: 2 };
 
 const slot = 'bench_plain';
 

@@ -14,6 +14,7 @@ import { addSnapshot } from './commands/snapshot.js';
 import { exitCode, PgstreamError } from './errors.js';
 import { version } from './version.js';
 
+// A command loads what only it needs when it is called: most of the time that one takes is loading.
 const program: Command = new Command('pgstream')
   .description('Postgres changes as webhooks, configured in SQL alone')
   .version(version)

@@ -1,5 +1,4 @@
 import type { Command } from 'commander';
-import { demo } from '../demo/demo.js';
 import { print, say } from './output.js';
 import { stopSignal } from './stop-signal.js';
 
@@ -8,12 +7,13 @@ export function addDemo(program: Command): void {
     .command('demo')
     .description('show events arriving, on a throw-away Postgres')
     .option('--once', 'end when they have arrived')
-    .action(({ once = false }: { once?: boolean }) =>
-      demo({
+    .action(async ({ once = false }: { once?: boolean }) => {
+      const { demo } = await import('../demo/demo.js');
+      await demo({
         signal: stopSignal(() => undefined),
         once,
         say,
         show: (event) => print(event),
-      }),
-    );
+      });
+    });
 }

@@ -1,7 +1,6 @@
 import v8 from 'node:v8';
 import type { Command } from 'commander';
 import { createLog, logLevels } from '../log.js';
-import { run } from '../runner.js';
 import { loadSettings } from '../settings/settings.js';
 import { init } from '../install/init.js';
 import { connectionFlags, type ConnectionFlags } from './flags.js';
@@ -51,6 +50,7 @@ export function addRun(program: Command): void {
       const signal = stopSignal((name) =>
         log.info({ signal: name }, 'stopping: finishing what is under way'),
       );
+      const { run } = await import('../runner.js');
       await run(settings, { log, signal });
     });
 }

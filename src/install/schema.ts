@@ -4,7 +4,6 @@
  * nothing.
  */
 import { readdir } from 'node:fs/promises';
-import { runner } from 'node-pg-migrate';
 import pg from 'pg';
 import { exitCode, PgstreamError } from '../errors.js';
 import { pgOptions, type Connection } from '../settings/connection.js';
@@ -146,6 +145,7 @@ async function isInstalled(client: LedgerReader): Promise<boolean> {
 }
 
 async function migrate(client: pg.Client, direction: 'up' | 'down'): Promise<string[]> {
+  const { runner } = await import('node-pg-migrate');
   const silent = () => undefined;
   const ran = await runner({
     dbClient: withinTransaction(client),
