@@ -15,7 +15,7 @@ export const title = 'filters';
 export const about =
   'Events a second of one table, in batches of 100, signed, each sent once: by a subscription without a filter, by one with a filter or payload that Postgres evaluates, and by one of a hundred subscriptions with a filter each.';
 export const full = { rows: 200_000, rounds: 3 };
-export const quick = { rows: 15_000, rounds: 2 };
+export const quick = { rows: 20_000, rounds: 1 };
 
 const subscribe =
   (count, { filter = null, payload = null }) =>

@@ -81,8 +81,8 @@ export async function startRunner(database, ...flags) {
       const status = readFileSync(`/proc/${runner.pid}/status`, 'utf8');
       return Number(/VmHWM:\s+(\d+) kB/.exec(status)[1]) * 1024;
     },
-    async stop() {
-      runner.kill('SIGTERM');
+    async stop(signal = 'SIGTERM') {
+      runner.kill(signal);
       await once(runner, 'exit');
     },
     /** Waits until nothing that has been written by now would be read again after a restart. */

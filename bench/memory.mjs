@@ -5,7 +5,7 @@
  *   npm run bench:memory [-- --rows 1000000 --rounds 1]
  */
 import { median, megabytes, ratio, rounds } from './figures.mjs';
-import { until } from './harness.mjs';
+import { startRunner, until } from './harness.mjs';
 import { startStage } from './stage.mjs';
 
 export const title = 'memory';
@@ -42,8 +42,8 @@ const cases = {
     setUp: (sql, url) => sql`
       insert into pgstream.webhook_subscriptions (url, table_name)
       select ${`${url}/up/`} || n, 't' from generate_series(1, 10000) n`,
-    write: (sql) => insert(sql, 5),
-    work: ({ receiver }) => receiver.stats(50_000),
+    write: (sql) => insert(sql, 3),
+    work: ({ receiver }) => receiver.stats(30_000),
   },
   'rows of 100 MB': {
     setUp: (sql, url) => subscribe(sql, `${url}/up`, { timeout: '1 min' }),
@@ -77,7 +77,10 @@ async function peak({ setUp, write, work }, rows) {
   });
   if (write) await stage.write((sql) => write(sql, rows));
   await stage.receiver.set();
-  const { peak: bytes } = await stage.withRunner(() => work(stage, rows));
+  const runner = await startRunner(stage.database);
+  await work(stage, rows);
+  const bytes = runner.peakMemory();
+  await runner.stop('SIGKILL');
   await stage.stop();
   return bytes;
 }
