@@ -278,6 +278,9 @@ comment on column pgstream.runner_lease.heartbeat_at is
 comment on column pgstream.runner_lease.confirmed_lsn is
   'The position that it has confirmed, or is about to. A slot beyond it was moved by somebody '
   'else.';
+comment on column pgstream.runner_lease.system_identifier is
+  'The server whose log confirmed_lsn is a position of, as in pg_control_system(); on another one, '
+  'where a dump was restored, it means nothing, and the runner halts until pgstream init.';
 comment on column pgstream.runner_lease.confirmed_commit_at is
   'All that was committed before it is confirmed: the commit time of the last confirmed '
   'transaction, or the time of a later heartbeat whose place in the log is confirmed.';

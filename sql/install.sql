@@ -114,6 +114,13 @@ select not exists (select from pgstream.migrations where name = '0015_rewritten_
   insert into pgstream.migrations (name, run_on) values ('0015_rewritten_rows', now());
 \endif
 
+select not exists (select from pgstream.migrations where name = '0016_lease_server')
+  as pending \gset
+\if :pending
+  \ir ../migrations/0016_lease_server.up.sql
+  insert into pgstream.migrations (name, run_on) values ('0016_lease_server', now());
+\endif
+
 \ir code.sql
 commit;
 \echo pgstream is installed

@@ -52,7 +52,7 @@ begin
       raise exception '"%" is not a header name', v_header.key
         using errcode = 'invalid_parameter_value',
               hint = 'A name has letters, digits and any of !#$%&''*+-.^_`|~';
-    elsif lower(v_header.key) ^@ 'webhook-'
+    elsif lower(v_header.key) ^@ 'webhook-' or lower(v_header.key) ^@ 'pgstream-'
        or lower(v_header.key) in ('content-length', 'transfer-encoding', 'connection', 'host',
                                   'content-type', 'keep-alive', 'upgrade', 'expect', 'te') then
       raise exception 'header "%" is set by pgstream', v_header.key

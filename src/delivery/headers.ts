@@ -1,16 +1,15 @@
-/** The headers that the format of a body asks for. */
 import { toRfc3339 } from '../event/commit.js';
 import { eventType, type Format } from '../event/format.js';
 import { isAlone, type Batch } from './batch.js';
 import type { Delivery } from './delivery.js';
 
 /** The headers of a subscription's requests that do not depend on the attempt. */
-export class Headers {
+export class RequestHeaders {
   readonly #own: Readonly<Record<string, string>>;
   readonly #source: string;
   #format: Format | undefined;
   #isArray = false;
-  #last: readonly string[] = [];
+  #list: readonly string[] = [];
 
   /** `own` are those of the subscription; `source` is that of CloudEvents. */
   constructor(own: Readonly<Record<string, string>>, source: string) {
@@ -21,20 +20,15 @@ export class Headers {
   /** Names and values in turn. */
   of(batch: Pick<Batch, 'members' | 'isArray'>): readonly string[] {
     const { format } = batch.members[0]!;
-    if (format === this.#format && batch.isArray === this.#isArray) return this.#last;
-    const headers = { ...this.#own, ...formatHeaders(batch, this.#source) };
-    const list = Object.entries(headers)
-      .filter(([name]) => !isOfAttempt(name))
-      .flat();
+    if (format === this.#format && batch.isArray === this.#isArray) return this.#list;
+    const list = Object.entries({ ...this.#own, ...formatHeaders(batch, this.#source) }).flat();
     if (isAlone(batch.members[0])) return list;
     this.#format = format;
     this.#isArray = batch.isArray;
-    this.#last = list;
+    this.#list = list;
     return list;
   }
 }
-
-const isOfAttempt = (name: string) => /^(webhook|pgstream)-/i.test(name);
 
 const json = { 'content-type': 'application/json' };
 

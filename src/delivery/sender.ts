@@ -7,7 +7,7 @@ import type { Subscription } from '../subscriptions/subscription.js';
 import { bodyOf, type Batch } from './batch.js';
 import { Breaker } from './breaker.js';
 import type { Failure } from './delivery.js';
-import { Headers } from './headers.js';
+import { RequestHeaders } from './headers.js';
 import type { Answer, Transport } from './http.js';
 import type { Permits } from './permits.js';
 import { Queue } from './queue.js';
@@ -46,7 +46,7 @@ export class Sender {
   readonly #breaker = new Breaker();
   readonly #rateLimit = new RateLimit();
   #subscription: Subscription;
-  #headers!: Headers;
+  #headers!: RequestHeaders;
   #signer: Signer | undefined;
   #problem: Failure | undefined;
   /** Its secret is being read. */
@@ -104,7 +104,7 @@ export class Sender {
 
   configure(subscription: Subscription): void {
     this.#subscription = subscription;
-    this.#headers = new Headers(subscription.headers, this.#context.eventSource);
+    this.#headers = new RequestHeaders(subscription.headers, this.#context.eventSource);
     this.#signer = undefined;
     this.#problem = undefined;
     this.#isWaiting = false;

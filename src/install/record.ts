@@ -20,19 +20,31 @@ export async function acceptPosition(
      from pg_replication_slots where slot_name = $1`,
     [slotName],
   );
-  const record = await client.query<{ confirmed: string | null }>(
-    'select confirmed_lsn::text as confirmed from pgstream.runner_lease where slot_name = $1',
+  const record = await client.query<{ confirmed: string | null; isOfOtherServer: boolean | null }>(
+    `select confirmed_lsn::text as confirmed,
+       l.system_identifier <> server.system_identifier as "isOfOtherServer"
+     from pgstream.runner_lease l, pg_control_system() server where slot_name = $1`,
     [slotName],
   );
   const { position, end } = slot.rows[0]!;
-  const confirmed = record.rows[0]?.confirmed;
+  const { confirmed, isOfOtherServer } = record.rows[0] ?? {};
   if (!confirmed) return undefined;
   const [at, recorded] = [parseLsn(position), parseLsn(confirmed)];
-  if (at <= recorded && recorded <= parseLsn(end) && !isNew) return undefined;
+  const isKnown = at <= recorded && recorded <= parseLsn(end);
+  if (isKnown && !isNew && !isOfOtherServer) return undefined;
   await client.query(
-    'update pgstream.runner_lease set confirmed_lsn = $2 where slot_name = $1 and confirmed_lsn = $3',
+    `update pgstream.runner_lease l
+     set confirmed_lsn = $2, system_identifier = server.system_identifier
+     from pg_control_system() server
+     where slot_name = $1 and confirmed_lsn = $3`,
     [slotName, position, confirmed],
   );
+  if (isOfOtherServer) {
+    return (
+      `replication slot "${slotName}" goes on from ${position}; what another server, from which ` +
+      'this database comes, had not delivered yet is not in the log of this one'
+    );
+  }
   if (recorded > parseLsn(end)) {
     return (
       `replication slot "${slotName}" was delivered up to ${confirmed} of a log that this server ` +

@@ -57,7 +57,13 @@ export async function beginTenure(ask: Ask, slotName: string, holder: Holder): P
   const [row] = await ask<{ epoch: string }>(
     `update pgstream.runner_lease
      set epoch = epoch + 1, holder = $2, heartbeat_at = clock_timestamp(),
-       state = 'starting', problem = null
+       state = 'starting', problem = null,
+       system_identifier = case
+         when confirmed_lsn is null or runner_lease.system_identifier is null
+           then server.system_identifier
+         else runner_lease.system_identifier
+       end
+     from pg_control_system() server
      where slot_name = $1
      returning epoch::text`,
     [slotName, JSON.stringify(holder)],

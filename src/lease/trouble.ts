@@ -26,6 +26,8 @@ export interface SlotFacts {
   /** The end of the server's log; null while it is in recovery. */
   readonly inserted: string | null;
   readonly missingPublications: readonly string[];
+  /** Whether the position on record is one in the log of another server; null where there is none. */
+  readonly isOfOtherServer: boolean | null;
   readonly slot: {
     readonly plugin: string | null;
     readonly database: string | null;
@@ -65,6 +67,9 @@ export async function askSlotFacts(ask: Ask, slotName: string): Promise<SlotFact
          select name from unnest($2::text[]) name
          where not exists (select from pg_publication where pubname = name)
        )) as "missingPublications",
+       (select l.system_identifier <> server.system_identifier
+        from pgstream.runner_lease l, pg_control_system() server
+        where l.slot_name = $1 and l.confirmed_lsn is not null) as "isOfOtherServer",
        (select to_jsonb(s) from pg_replication_slots s where s.slot_name = $1) as slot`,
     [slotName, arrayLiteral(publications)],
   );
@@ -86,6 +91,7 @@ export function troublesOf(
           slotName,
         )
       : undefined,
+    facts.isOfOtherServer ? otherServer(slotName) : undefined,
     behind(facts, slotName, known),
     moved(facts, slotName, known.confirmed),
   ].filter((trouble) => trouble !== undefined);
@@ -113,6 +119,19 @@ function unusable({ slot, database }: SlotFacts, slotName: string): PgstreamErro
     throw error;
   }
 }
+
+const otherServer = (slotName: string) =>
+  new PgstreamError(
+    'other_server',
+    `how far replication slot "${slotName}" was delivered was written down on another server: the ` +
+      'database was restored from a dump, or upgraded',
+    {
+      hint:
+        'What that server had not delivered yet is not in the log of this one. ' +
+        `pgstream init --replication-slot ${slotName} accepts that, and goes on from where the ` +
+        'slot is; then start pgstream again.',
+    },
+  );
 
 function behind(
   { inserted }: SlotFacts,

@@ -146,6 +146,7 @@ describe('what could never work is refused', () => {
     [{ headers: { 'Content-Length': '1' } }, 'set by pgstream', 'Leave it out'],
     [{ headers: { HOST: 'evil' } }, 'set by pgstream', 'Leave it out'],
     [{ headers: { 'Webhook-Id': '1' } }, 'set by pgstream', 'Leave it out'],
+    [{ headers: { 'Pgstream-Event-Ids': '1' } }, 'set by pgstream', 'Leave it out'],
   ])('%j', async (row, message, hint) => {
     const values = {
       url,

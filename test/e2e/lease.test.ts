@@ -443,6 +443,33 @@ describe('a slot that was moved by somebody else', () => {
     expect(formatLsn((await standBy(slot)).position)).toBe(position);
   });
 
+  test('is not read from a position in the log of another server before init accepts that', async () => {
+    const slot = await newSlot();
+    await leadOnce(slot);
+    const position = await positionOf(slot);
+    const beyond = formatLsn(await endOfLog());
+    await database.sql`
+      update pgstream.runner_lease set system_identifier = 1, confirmed_lsn = ${beyond}::pg_lsn
+      where slot_name = ${slot}`;
+    for (let i = 0; i < 2; i++) {
+      await expect(standBy(slot)).rejects.toMatchObject({
+        code: 'other_server',
+        hint: expect.stringContaining(`pgstream init --replication-slot ${slot}`),
+      });
+    }
+    expect(await initialise(slot)).toEqual([expect.stringContaining(`goes on from ${position}`)]);
+    expect(await initialise(slot)).toEqual([]);
+    expect(formatLsn((await standBy(slot)).position)).toBe(position);
+  });
+
+  test('is read where a record was begun without a position on another server', async () => {
+    const slot = await newSlot();
+    await database.sql`
+      insert into pgstream.runner_lease (slot_name, system_identifier) values (${slot}, 1)`;
+    await leadOnce(slot);
+    await standBy(slot);
+  });
+
   test('is told of by the init that makes another one in place of a lost one', async () => {
     const slot = await newSlot();
     const recorded = await leadOnce(slot);

@@ -1,0 +1,1 @@
+alter table pgstream.runner_lease drop column if exists system_identifier;
