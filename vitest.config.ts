@@ -6,7 +6,7 @@ const cluster = 'test/helpers/cluster.ts';
 export default defineConfig({
   test: {
     pool: 'forks',
-    maxWorkers: 3,
+    maxWorkers: 4,
     projects: [
       {
         extends: true,

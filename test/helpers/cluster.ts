@@ -10,7 +10,7 @@ declare module 'vitest' {
 }
 
 /** As many as there are workers; see vitest.config.ts. */
-const workers = 3;
+const workers = 4;
 
 /**
  * Starts the throw-away clusters of a test run, once for all the projects that ask for them; the one
