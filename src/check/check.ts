@@ -1,7 +1,7 @@
 /** `pgstream check`: everything that keeps changes from being delivered, or may do so. */
 import { checkReplicationConnection, checkServer, inspectServer } from '../install/preflight.js';
 import { requireSchema, withClient } from '../install/schema.js';
-import type { Ask } from '../lease/connection.js';
+import { askOver, type Ask } from '../lease/connection.js';
 import { readLease, readRecord } from '../lease/row.js';
 import { usualPeriods } from '../lease/timing.js';
 import { askSlotFacts, troublesOf } from '../lease/trouble.js';
@@ -29,8 +29,7 @@ export interface CheckOptions {
  */
 export function check({ connection, slotName, evaluator }: CheckOptions): Promise<Finding[]> {
   return withClient(connection, async (client) => {
-    const ask: Ask = async <Row extends object>(text: string, values?: readonly unknown[]) =>
-      (await client.query<Row>(text, values && [...values])).rows;
+    const ask = askOver(client);
     const server = await inspectServer(client);
     const name = slotName ?? defaultSlotName(server.database);
 
@@ -61,8 +60,8 @@ const bySeverity = (findings: readonly Finding[]): Finding[] =>
 async function slotFindings(ask: Ask, slotName: string): Promise<Finding[]> {
   // The slot first: while a runner moves both, the record is ahead.
   const facts = await askSlotFacts(ask, slotName);
-  const confirmed = await readRecord(ask, slotName);
-  const troubles = troublesOf(facts, slotName, { confirmed, received: 0n });
+  const recorded = await readRecord(ask, slotName);
+  const troubles = troublesOf(facts, slotName, { ...recorded, received: 0n });
   const findings = troubles.map((trouble) => findingOf(trouble));
   if (facts.slot?.wal_status === 'unreserved' && troubles.length === 0) {
     findings.push({

@@ -3,6 +3,8 @@
  * lies between is not delivered, or may be delivered again.
  */
 import type pg from 'pg';
+import { askOver } from '../lease/connection.js';
+import { readRecord } from '../lease/row.js';
 import { formatLsn, parseLsn } from '../replication/lsn.js';
 
 /**
@@ -20,16 +22,10 @@ export async function acceptPosition(
      from pg_replication_slots where slot_name = $1`,
     [slotName],
   );
-  const record = await client.query<{ confirmed: string | null; isOfOtherServer: boolean | null }>(
-    `select confirmed_lsn::text as confirmed,
-       l.system_identifier <> server.system_identifier as "isOfOtherServer"
-     from pgstream.runner_lease l, pg_control_system() server where slot_name = $1`,
-    [slotName],
-  );
+  const { confirmed: recorded, isOfOtherServer } = await readRecord(askOver(client), slotName);
+  if (recorded === null) return undefined;
   const { position, end } = slot.rows[0]!;
-  const { confirmed, isOfOtherServer } = record.rows[0] ?? {};
-  if (!confirmed) return undefined;
-  const [at, recorded] = [parseLsn(position), parseLsn(confirmed)];
+  const [at, confirmed] = [parseLsn(position), formatLsn(recorded)];
   const isKnown = at <= recorded && recorded <= parseLsn(end);
   if (isKnown && !isNew && !isOfOtherServer) return undefined;
   await client.query(
@@ -39,12 +35,6 @@ export async function acceptPosition(
      where slot_name = $1 and confirmed_lsn = $3`,
     [slotName, position, confirmed],
   );
-  if (isOfOtherServer) {
-    return (
-      `replication slot "${slotName}" goes on from ${position}; what another server, from which ` +
-      'this database comes, had not delivered yet is not in the log of this one'
-    );
-  }
   if (recorded > parseLsn(end)) {
     return (
       `replication slot "${slotName}" was delivered up to ${confirmed} of a log that this server ` +
@@ -52,9 +42,15 @@ export async function acceptPosition(
     );
   }
   if (at === recorded) return undefined;
-  return at > recorded
-    ? `replication slot "${slotName}" goes on from ${position}: what was committed between ` +
-        `${confirmed} and there is not delivered`
+  if (at > recorded) {
+    return (
+      `replication slot "${slotName}" goes on from ${position}: what was committed between ` +
+      `${confirmed} and there is not delivered`
+    );
+  }
+  return isOfOtherServer
+    ? `replication slot "${slotName}" goes on from ${position}; what another server, from which ` +
+        'this database comes, had not delivered yet is not in the log of this one'
     : `replication slot "${slotName}" goes on from ${position}, before ${confirmed}: what lies ` +
         'between is delivered again';
 }

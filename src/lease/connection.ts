@@ -18,6 +18,12 @@ export type Ask = <Row extends object>(
   values?: readonly (string | null)[],
 ) => Promise<Row[]>;
 
+/** Asks over a connection that is open; errors are those of the driver. */
+export const askOver =
+  (client: pg.ClientBase): Ask =>
+  async <Row extends object>(text: string, values: readonly (string | null)[] = []) =>
+    (await client.query<Row>(text, [...values])).rows;
+
 export class ShortConnection {
   readonly #options: ShortOptions;
   #client: Promise<pg.Client> | undefined;

@@ -153,8 +153,8 @@ export class Lease {
   async findStandingTrouble(): Promise<PgstreamError | undefined> {
     const { slotName } = this.#options;
     const facts = await askSlotFacts(this.#watch.ask, slotName);
-    const confirmed = await readRecord(this.#watch.ask, slotName);
-    return troublesOf(facts, slotName, { confirmed, received: 0n })[0];
+    const recorded = await readRecord(this.#watch.ask, slotName);
+    return troublesOf(facts, slotName, { ...recorded, received: 0n })[0];
   }
 
   /** The first statement of each transaction that writes; see `fence`. */

@@ -140,11 +140,21 @@ export async function endTenure(ask: Ask, { slotName, epoch, id }: Tenure): Prom
   );
 }
 
-/** The position on record; null when nothing has been confirmed yet. */
-export async function readRecord(ask: Ask, slotName: string): Promise<Lsn | null> {
-  const [row] = await ask<{ confirmed: string | null }>(
-    'select confirmed_lsn::text as confirmed from pgstream.runner_lease where slot_name = $1',
+/** How far the slot was delivered, as it stands on record. */
+export interface DeliveryRecord {
+  /** null when nothing has been confirmed yet. */
+  readonly confirmed: Lsn | null;
+  /** It is a position in the log of another server, from which the database was restored. */
+  readonly isOfOtherServer: boolean;
+}
+
+export async function readRecord(ask: Ask, slotName: string): Promise<DeliveryRecord> {
+  const [row] = await ask<{ confirmed: string | null; isOfOtherServer: boolean | null }>(
+    `select confirmed_lsn::text as confirmed,
+       l.system_identifier <> server.system_identifier as "isOfOtherServer"
+     from pgstream.runner_lease l, pg_control_system() server where slot_name = $1`,
     [slotName],
   );
-  return row?.confirmed ? parseLsn(row.confirmed) : null;
+  const confirmed = row?.confirmed ? parseLsn(row.confirmed) : null;
+  return { confirmed, isOfOtherServer: confirmed !== null && (row?.isOfOtherServer ?? false) };
 }

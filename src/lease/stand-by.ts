@@ -56,10 +56,11 @@ async function clearSlot(
   const session = new ShortConnection({ connection, answerMs: patienceMs, commit: 'local' });
   try {
     const facts = await askSlotFacts(session.ask, slotName);
-    const confirmed = await readRecord(session.ask, slotName);
-    const [trouble] = troublesOf(facts, slotName, { confirmed, received: 0n });
+    const recorded = await readRecord(session.ask, slotName);
+    const [trouble] = troublesOf(facts, slotName, { ...recorded, received: 0n });
     if (trouble) throw trouble;
     const position = parseLsn(facts.slot?.confirmed_flush_lsn ?? '0/0');
+    const { confirmed } = recorded;
     return confirmed !== null && confirmed > position ? confirmed : position;
   } finally {
     await session.end();

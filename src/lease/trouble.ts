@@ -26,8 +26,6 @@ export interface SlotFacts {
   /** The end of the server's log; null while it is in recovery. */
   readonly inserted: string | null;
   readonly missingPublications: readonly string[];
-  /** Whether the position on record is one in the log of another server; null where there is none. */
-  readonly isOfOtherServer: boolean | null;
   readonly slot: {
     readonly plugin: string | null;
     readonly database: string | null;
@@ -67,9 +65,6 @@ export async function askSlotFacts(ask: Ask, slotName: string): Promise<SlotFact
          select name from unnest($2::text[]) name
          where not exists (select from pg_publication where pubname = name)
        )) as "missingPublications",
-       (select l.system_identifier <> server.system_identifier
-        from pgstream.runner_lease l, pg_control_system() server
-        where l.slot_name = $1 and l.confirmed_lsn is not null) as "isOfOtherServer",
        (select to_jsonb(s) from pg_replication_slots s where s.slot_name = $1) as slot`,
     [slotName, arrayLiteral(publications)],
   );
@@ -80,7 +75,12 @@ export async function askSlotFacts(ask: Ask, slotName: string): Promise<SlotFact
 export function troublesOf(
   facts: SlotFacts,
   slotName: string,
-  known: { readonly confirmed: Lsn | null; readonly received: Lsn },
+  known: {
+    readonly confirmed: Lsn | null;
+    readonly received: Lsn;
+    /** `confirmed` is a position in the log of another server. */
+    readonly isOfOtherServer?: boolean;
+  },
 ): PgstreamError[] {
   if (facts.inRecovery) return [standby()];
   return [
@@ -91,9 +91,9 @@ export function troublesOf(
           slotName,
         )
       : undefined,
-    facts.isOfOtherServer ? otherServer(slotName) : undefined,
     behind(facts, slotName, known),
     moved(facts, slotName, known.confirmed),
+    known.isOfOtherServer ? otherServer(slotName) : undefined,
   ].filter((trouble) => trouble !== undefined);
 }
 
