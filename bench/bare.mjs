@@ -22,7 +22,8 @@ export async function postBare(
     if (code !== 0) throw new Error(`the bare loop ended with ${code}`);
     return undefined;
   });
-  const stats = receiver.statsWithout(warmUp, requests);
+  const events = headers['pgstream-event-ids']?.split(' ').length ?? 1;
+  const stats = receiver.statsWithout(warmUp * events, requests * events);
   await failed;
   return stats;
 }

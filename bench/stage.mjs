@@ -51,7 +51,10 @@ export async function startStage(setUp) {
       end = await database.position();
     },
 
-    /** Milliseconds from the start of streaming to the last event's arrival, and the counters of all but the first `warmUp`. */
+    /**
+     * Milliseconds from the start of streaming to the last event's arrival, and the counters of all but
+     * the first `warmUp`.
+     */
     async deliver(events, { warmUp = 0, ...settings } = {}) {
       await receiver.set(settings);
       return withRunner(async ({ streamingAt }) => {

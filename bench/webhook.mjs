@@ -41,7 +41,7 @@ export async function measure({ seconds, rounds: count }) {
       () => stage.sql`update pgstream.webhook_subscriptions set max_in_flight = ${connections}`,
     );
     const { ours, limit } = await rounds(
-      delay === 0 ? count : Math.floor(count / 2), // without a delay they differ more
+      delay === 0 ? count : Math.max(1, Math.floor(count / 2)), // without a delay they differ more
       {
         ours: () => stage.deliver(requests, { warmUp, delay }),
         limit: () => postBare(stage.receiver, request, { requests, warmUp, connections, delay }),
