@@ -3,9 +3,7 @@
  *
  * Invariant: the log is never held up by the endpoint. What has been in memory for `holdMs` without
  * being accepted is stored and released, and what goes beyond the share of memory is stored at once,
- * unless the quota of the table forbids it. The log waits only for an endpoint that takes events as
- * fast as they are sent, and only while the runner itself is what is slow, which to store them would
- * make slower still, or while no other subscription waits with it and the log is not late.
+ * unless the quota of the table forbids it, or `Patience` has the log wait for a moment.
  *
  * What else has to hold is kept by the parts: no loss by `Custody`, order by `Window` and `Backlog`,
  * the limit of the table by `Quota`; `Attempts` sends.
@@ -15,13 +13,10 @@ import { Attempts, type AttemptsContext } from './attempts.js';
 import { Backlog } from './backlog.js';
 import { Custody, type CustodyContext } from './custody.js';
 import type { Delivery, Failure } from './delivery.js';
+import { Patience, type PatienceContext } from './patience.js';
 import { Quota } from './quota.js';
 
-export interface EndpointContext extends AttemptsContext, CustodyContext {
-  /** Whether the runner itself has so much to do that endpoints wait for it. */
-  readonly isBusy: () => boolean;
-  /** Whether no other subscription has had events, so that none waits for the log with this one. */
-  readonly isAlone: () => boolean;
+export interface EndpointContext extends AttemptsContext, CustodyContext, PatienceContext {
   /** The subscription is to be disabled, for this reason. */
   readonly disable: (subscription: number, reason: string) => void;
 }
@@ -42,12 +37,6 @@ export interface EndpointStatus {
 const holdMs = 3_000;
 /** The same for what is late, so that also a runner that is killed again and again gets on. */
 const lateHoldMs = 1_000;
-/** An endpoint whose oldest event is younger is waited for, where it would have to be stored else. */
-const quickMs = 500;
-/** The same where the log may wait: to store events would only cost more. */
-const patientQuickMs = 2_000;
-/** So many events are enough in memory then, beside those that may be under way. */
-const patientWindow = 200;
 /** How often the table is looked at for what others have done to it, where that matters … */
 const lookEveryMs = 2_000;
 /** … and for how many of those that are to be sent again. */
@@ -59,6 +48,7 @@ export class Endpoint {
   readonly #backlog: Backlog;
   readonly #quota: Quota;
   readonly #attempts: Attempts;
+  readonly #patience: Patience;
   /** As its owner wrote it. */
   #definition: Subscription;
   /** Why nothing of it may be sent. */
@@ -93,6 +83,7 @@ export class Endpoint {
     this.#backlog = new Backlog(storedBytes !== undefined, this.#custody, context);
     this.#quota = new Quota(this.#custody, this.#backlog, context, hooks);
     this.#attempts = new Attempts(this.#custody, this.#backlog, context, hooks);
+    this.#patience = new Patience(this.#custody, this.#backlog, this.#sender, context);
   }
 
   get status(): EndpointStatus {
@@ -129,16 +120,9 @@ export class Endpoint {
     return this.#quota.isHolding;
   }
 
-  /**
-   * Whether waiting a moment for the endpoint is better than storing what comes next; where the log waits
-   * already, it waits until there is room for several.
-   */
+  /** See `Patience`. */
   isWorthWaitingFor(since: 'now' | 'before'): boolean {
-    const share = since === 'now' ? 1 : 0.5;
-    const isOver =
-      this.#custody.unstoredBytes > this.#share * share ||
-      (this.#isPatient && this.#window.size > this.#mostUnderWay + patientWindow * share);
-    return isOver && !this.#backlog.hasTail && this.#isQuick;
+    return this.#patience.isWorthIt(since);
   }
 
   /** Takes over an event; returns at once. */
@@ -147,8 +131,8 @@ export class Endpoint {
     delivery.ordering = this.#subscription.ordering;
     this.#table = delivery.tables[0];
     this.#custody.reckon(delivery);
-    const fits = this.#hasRoom(delivery) || this.#isQuick;
-    if (this.#backlog.hasTail || this.isHolding || !fits) {
+    const mayStay = this.#patience.hasRoom(delivery) || this.#patience.isQuick;
+    if (this.#backlog.hasTail || this.isHolding || !mayStay) {
       this.#backlog.lengthen();
       this.#append(delivery);
     } else if (this.#window.mustPark(delivery)) {
@@ -255,36 +239,6 @@ export class Endpoint {
     return this.#sender.isUp ? 'healthy' : 'retrying';
   }
 
-  get #mostUnderWay(): number {
-    const { maxInFlight, batchSize } = this.#subscription;
-    return (maxInFlight ?? this.#context.defaultMaxInFlight) * batchSize;
-  }
-
-  /** Whether it has accepted so far what came, and not long ago. */
-  get #isQuick(): boolean {
-    const oldest = this.#window.oldestHeld;
-    const mostMs = this.#isPatient ? patientQuickMs : quickMs;
-    const isRecent = !!oldest && performance.now() - oldest.since < mostMs;
-    return isRecent && this.#sender.isUp && this.#subscription.enabled;
-  }
-
-  /** Whether to hold the log up for a moment hurts nobody. */
-  get #isPatient(): boolean {
-    const { isBusy, isAlone } = this.#context;
-    return isBusy() || (isAlone() && this.#window.oldestHeld?.isLate === false);
-  }
-
-  /** Bytes of memory that its events may take before they are stored. */
-  get #share(): number {
-    const { limit, isCrowded } = this.#context.memory;
-    return isCrowded ? limit / 16 : limit / 2;
-  }
-
-  #hasRoom({ bytes }: Delivery): boolean {
-    if (!this.#subscription.enabled || this.#window.isFull) return false;
-    return this.#window.size === 0 || this.#custody.unstoredBytes + bytes <= this.#share;
-  }
-
   /** Once for all that happens at once: what arrives together is sent together. */
   #advanceSoon(): void {
     if (this.#isAdvanceDue) return;
@@ -303,7 +257,7 @@ export class Endpoint {
 
   /** Takes an event that the quota held into the window, if it is next and there is room. */
   #enter(delivery: Delivery): boolean {
-    if (delivery.isDead || this.#backlog.hasTail || !this.#hasRoom(delivery)) return false;
+    if (delivery.isDead || this.#backlog.hasTail || !this.#patience.hasRoom(delivery)) return false;
     if (this.#window.mustPark(delivery)) return false;
     this.#hold(delivery);
     return true;
