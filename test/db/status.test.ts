@@ -377,7 +377,7 @@ describe('replication_status', () => {
     await eventually(async () => expect(await statusOf(slot)).toMatchObject({ active_pid: null }));
   });
 
-  test('says that the server has removed log that a slot needs', { timeout: 60_000 }, async () => {
+  test('says that the server has removed log that a slot needs', async () => {
     const cluster = await startPostgres({
       major: Number(process.env['PGSTREAM_TEST_POSTGRES']) || undefined,
       settings: { max_slot_wal_keep_size: '1MB', max_wal_size: '32MB' },

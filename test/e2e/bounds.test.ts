@@ -7,11 +7,10 @@ import postgres from 'postgres';
 import { expect, onTestFailed, onTestFinished, test } from 'vitest';
 import { startPostgres } from '../../src/embedded/start.js';
 import { createDatabase } from '../helpers/database.js';
+import { patience } from '../helpers/items.js';
 import { eventually } from '../helpers/poll.js';
 import { startReceiver } from '../helpers/receiver.js';
 import { startRunner } from '../helpers/runner.js';
-
-const patience = { timeout: 30_000 };
 
 /** A table `item` in a database, of the shared cluster unless told otherwise. */
 async function setUp(ownUrl?: string) {

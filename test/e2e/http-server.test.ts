@@ -31,8 +31,8 @@ async function startServer(url: string, env: Record<string, string> = {}) {
       ...env,
     },
   });
-  const [, listening] = await started.waitForLog(/"url":"(http:[^"]+)"/, { timeout: 30_000 });
-  await started.waitForLog(/"msg":"streaming"/, { timeout: 30_000 });
+  const [, listening] = await started.waitForLog(/"url":"(http:[^"]+)"/, { timeout: 60_000 });
+  await started.waitForLog(/"msg":"streaming"/, { timeout: 60_000 });
   return { runner: started, address: listening! };
 }
 

@@ -1,6 +1,7 @@
 import postgres from 'postgres';
 import { afterAll, beforeAll, expect, onTestFailed, onTestFinished, test } from 'vitest';
 import { startPostgres, type RunningPostgres } from '../../src/embedded/start.js';
+import { patience } from '../helpers/items.js';
 import { eventually } from '../helpers/poll.js';
 import { startReceiver, type Receiver } from '../helpers/receiver.js';
 import { startRunner, type Runner } from '../helpers/runner.js';
@@ -12,7 +13,6 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop('immediate'));
 
-const patience = { timeout: 30_000 };
 const rows = 40;
 let databases = 0;
 

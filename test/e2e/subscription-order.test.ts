@@ -1,11 +1,10 @@
 import postgres from 'postgres';
 import { expect, onTestFailed, onTestFinished, test } from 'vitest';
 import { createDatabase } from '../helpers/database.js';
+import { patience } from '../helpers/items.js';
 import { eventually } from '../helpers/poll.js';
 import { startReceiver, type Receiver } from '../helpers/receiver.js';
 import { startRunner } from '../helpers/runner.js';
-
-const patience = { timeout: 30_000 };
 
 /** A table `item`, an endpoint whose paths are subscribers, and a way to run pgstream. */
 async function setUp() {

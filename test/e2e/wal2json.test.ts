@@ -8,12 +8,11 @@ import { init } from '../../src/install/init.js';
 import type { OutputPlugin } from '../../src/replication/plugin.js';
 import { resolveConnection } from '../../src/settings/connection.js';
 import { createDatabase } from '../helpers/database.js';
+import { patience } from '../helpers/items.js';
 import { eventually } from '../helpers/poll.js';
 import { startReceiver } from '../helpers/receiver.js';
 import { startRunner } from '../helpers/runner.js';
 import { hasWal2json } from '../helpers/wal2json.js';
-
-const patience = { timeout: 30_000 };
 
 async function setUp() {
   const database = await createDatabase();

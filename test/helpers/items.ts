@@ -5,7 +5,8 @@ import { startReceiver, type Receiver } from './receiver.js';
 import { startRunner } from './runner.js';
 
 export type Request = Receiver['requests'][number];
-export const patience = { timeout: 30_000 };
+/** For what takes several steps, or a timer of the runner, also on a machine that is busy. */
+export const patience = { timeout: 60_000 };
 
 interface Given {
   /** Columns of the subscription to table `item`. */

@@ -23,7 +23,7 @@ export async function eventually(
 ): Promise<void>;
 export async function eventually(
   attempt: () => unknown,
-  { timeout = 10_000, interval = 20, signal }: EventuallyOptions = {},
+  { timeout = 30_000, interval = 20, signal }: EventuallyOptions = {},
 ): Promise<unknown> {
   const deadline = Date.now() + timeout;
   let last: unknown;

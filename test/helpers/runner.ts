@@ -88,7 +88,7 @@ export function startRunner(
     get stderr() {
       return output.stderr;
     },
-    waitForLog: (pattern, { timeout = 15_000 } = {}) =>
+    waitForLog: (pattern, { timeout = 60_000 } = {}) =>
       eventually(
         () => {
           const match = pattern.exec(output.stderr) ?? pattern.exec(output.stdout);

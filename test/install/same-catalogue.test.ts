@@ -207,7 +207,7 @@ describe('one installation', () => {
   });
 });
 
-describe.each(removals)('%s', { timeout: 60_000 }, (way) => {
+describe.each(removals)('%s', (way) => {
   test('leaves nothing of ours and all of the user’s, and can be repeated', async () => {
     const database = await ownDatabase();
     const before = await everything(database.sql);
