@@ -3,29 +3,33 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
 
-/** Posts a captured request so many times; the receiver's counters of all but the first `warmUp`. */
-export async function postBare(
-  receiver,
-  { headers, body },
-  { requests, connections, warmUp = 0, ...settings },
-) {
-  await receiver.set(settings);
+/** A loop that posts a captured request over so many connections. */
+export async function startBare(receiver, { headers, body }, connections) {
   const child = fork(path.join(import.meta.dirname, 'bare-loop.mjs'));
-  child.send({
-    origin: receiver.url,
-    headers,
-    body: body.toString('base64'),
-    requests,
-    connections,
+  const exit = once(child, 'exit');
+  const failed = exit.then(([code]) => {
+    throw new Error(`the bare loop ended with ${code}`);
   });
-  const failed = once(child, 'exit').then(([code]) => {
-    if (code !== 0) throw new Error(`the bare loop ended with ${code}`);
-    return undefined;
-  });
+  failed.catch(() => undefined);
+  const told = () => Promise.race([once(child, 'message'), failed]);
+  child.send({ origin: receiver.url, headers, body: body.toString('base64'), connections });
+  await told();
   const events = headers['pgstream-event-ids']?.split(' ').length ?? 1;
-  const stats = receiver.statsWithout(warmUp * events, requests * events);
-  await failed;
-  return stats;
+  return {
+    /** Posts it so many times; the receiver's counters of all but the first `before`. */
+    async post(requests, { before = 0, ...settings } = {}) {
+      await receiver.set(settings);
+      const stats = receiver.statsWithout(before * events, requests * events);
+      const answered = told();
+      child.send(requests);
+      await answered;
+      return stats;
+    },
+    async stop() {
+      child.kill();
+      await exit;
+    },
+  };
 }
 
 /** Events a second, from the first to the last arrival. */

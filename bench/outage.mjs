@@ -8,18 +8,18 @@
  * loop that posts the bytes of such a request.
  *
  * One of ten: ten tables with an endpoint each, one of which refuses, against the same with all up.
- * The throughput of the nine others, from log written beforehand, and their latency at 1,000 commits a
- * second, from just before the commit to the receipt.
+ * The throughput of the nine others, of one transaction, and their latency at 1,000 commits a second,
+ * from just before the commit to the receipt.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { arrivalRate, postBare } from './bare.mjs';
+import { arrivalRate, startBare } from './bare.mjs';
 import { figure, quantiles, ratio, rounds } from './figures.mjs';
 import { now } from './harness.mjs';
 import { secret, startStage, writer } from './stage.mjs';
 
 export const title = 'outage';
 export const about =
-  'Events a second into pgstream.webhook_deliveries while the endpoint refuses, against an insert of the same rows within the server, and out of it once it accepts, against a bare loop that posts the same bytes, in requests of one event and of a hundred. Then ten endpoints, of which one refuses, against all ten up: events a second of the nine others, in the second half, and their latency at 1,000 commits a second, where a ratio above 1 is what the dead one costs.';
+  'Events a second into pgstream.webhook_deliveries while the endpoint refuses, against an insert of the same rows within the server, and out of it once it accepts, against a bare loop that posts the same bytes, in requests of one event and of a hundred. Then ten endpoints, of which one refuses, against all ten up, by turns with a runner that is warm: events a second of the nine others, and their latency at 1,000 commits a second, where a ratio above 1 is what the dead one costs.';
 export const full = { rows: 100_000, seconds: 10, rounds: 3 };
 export const quick = { rows: 6_000, seconds: 1, rounds: 1 };
 
@@ -27,7 +27,7 @@ export async function measure({ rows, seconds, rounds: count }) {
   const lines = [
     ...(await measureBacklog(rows, 1, count)),
     ...(await measureBacklog(rows, 100, count)),
-    ...(await measureOneOfTen(2 * rows, seconds, count + 1)),
+    ...(await measureOneOfTen(3 * rows, seconds, count)),
   ];
   return { columns: ['what', 'pgstream', 'limit', 'ratio'], lines };
 }
@@ -41,7 +41,7 @@ async function measureBacklog(rows, batchSize, count) {
   const { sql, receiver } = stage;
   const insert = (many) => (connection) => connection`
     insert into t (name) select 'name ' || n from generate_series(1, ${many}::integer) n`;
-  const request = await stage.capture(insert(batchSize));
+  const bare = await startBare(receiver, await stage.capture(insert(batchSize)), 32);
   const { ours, limit } = await rounds(
     count,
     {
@@ -54,16 +54,14 @@ async function measureBacklog(rows, batchSize, count) {
           const delivered = arrivalRate(await receiver.stats(rows));
           return { stored, copied, delivered };
         }),
-      limit: async () =>
-        arrivalRate(
-          await postBare(receiver, request, { requests: 20_000, warmUp: 5_000, connections: 32 }),
-        ),
+      limit: async () => arrivalRate(await bare.post(20_000, { before: 5_000 })),
     },
     async () => {
       await receiver.set({ status: 503 });
       await stage.write(insert(rows));
     },
   );
+  await bare.stop();
   await stage.stop();
   const [stored, copied, delivered] = ['stored', 'copied', 'delivered'].map((key) =>
     ours.map((each) => each[key]),
@@ -119,6 +117,14 @@ async function measureOneOfTen(rows, seconds, count) {
   /** How many events arrive. */
   const arriving = (status, written) => (status === 204 ? written : (written * 9) / 10);
   const tables = `{${Array.from({ length: 10 }, (_, i) => `t${i}`).join(',')}}`;
+  /** Rows, a tenth into each, in one transaction. */
+  const insert = (connection) =>
+    connection.unsafe(`do $$ begin
+      for n in 1..${rows / 10} loop
+        ${Array.from({ length: 10 }, (_, i) => `insert into t${i} (sent) values (0);`).join('\n')}
+      end loop;
+    end $$`);
+  /** Rows, a commit for each. */
   const write = (rate, written) => (connection) =>
     connection`call bench_write(${tables}::text[], ${rate}::float8, ${written}::integer)`;
   const recover = async () => {
@@ -127,19 +133,22 @@ async function measureOneOfTen(rows, seconds, count) {
     await sql`select pgstream.wait_delivered(timeout => '1 min')`;
   };
 
-  const throughput = (status) => async () => {
+  /** Sets how the one answers, and waits until the runner knows. */
+  const show = async (status) => {
     await receiver.set({ status });
-    await stage.write(write(1e9, rows));
-    return stage.withRunner(async () => {
-      const events = arriving(status, rows);
-      const rate = arrivalRate(await receiver.statsWithout(events / 2, events));
-      await recover();
-      return { perSecond: status === 204 ? rate * 0.9 : rate };
-    });
+    await write(1000, 300)(sql);
+    await receiver.stats(arriving(status, 300));
+  };
+
+  const throughput = (status) => async () => {
+    await show(status);
+    const events = arriving(status, rows);
+    const posted = await stage.post(insert, events, { status, before: events / 4 });
+    await recover();
+    return { perSecond: arrivalRate(posted) * (status === 204 ? 0.9 : 1) };
   };
   const latency = (status) => async () => {
-    await receiver.set({ status });
-    await write(1000, 300)(sql); // so that the endpoint is known to be dead
+    await show(status);
     await receiver.set({ record: 1 });
     await write(1000, seconds * 1000)(sql);
     await receiver.stats(arriving(status, seconds * 1000));
@@ -148,11 +157,12 @@ async function measureOneOfTen(rows, seconds, count) {
     return figures;
   };
 
-  const raced = await rounds(count, { dead: throughput(503), up: throughput(204) });
-  const late = await stage.withRunner(async () => {
-    await write(1000, 2000)(sql); // to warm up
-    await recover();
-    return rounds(count, { dead: latency(503), up: latency(204) });
+  const { raced, late } = await stage.withRunner(async () => {
+    await throughput(204)(); // to warm up
+    return {
+      raced: await rounds(5 * count, { dead: throughput(503), up: throughput(204) }),
+      late: await rounds(count + 1, { dead: latency(503), up: latency(204) }),
+    };
   });
   await stage.stop();
   const line = (what, key, results, digits) => {

@@ -41,12 +41,12 @@ export async function startReceiver() {
     set: (settings = {}) => ask(`/set?${new URLSearchParams(settings)}`),
     /** The counters, as soon as so many events have been accepted. */
     stats,
-    /** The same without the first `warmUp` of them: what is compiled while it runs gets faster at first. */
-    async statsWithout(warmUp, events) {
-      if (warmUp === 0) return stats(events);
-      const before = await stats(warmUp);
-      const after = await stats(events);
-      return { ...after, events: after.events - before.events, first: before.last };
+    /** The same without the first `before` of them: what has just begun is slower. */
+    async statsWithout(before, events) {
+      if (before === 0) return stats(events);
+      const begun = await stats(before);
+      const all = await stats(events);
+      return { ...all, events: all.events - begun.events, first: begun.last };
     },
     /** Milliseconds from "sent" to the arrival of each event. */
     latencies: async () => (await ask('/samples')).map((microseconds) => microseconds / 1000),

@@ -26,21 +26,45 @@ export async function startStage(setUp) {
   await pgstream(database, 'init', '--slot-only');
   let end;
 
-  /** With a runner, which goes when it has confirmed all that is written; adds its peak RSS, in bytes. */
-  async function withRunner(work) {
+  /** A runner, streaming; `end` has it go when it has confirmed all that is written. */
+  async function run() {
     const runner = await startRunner(database);
+    return {
+      streamingAt: runner.streamingAt,
+      /** Its peak RSS, in bytes. */
+      async end() {
+        await runner.settle();
+        const peak = runner.peakMemory();
+        await runner.stop();
+        return peak;
+      },
+    };
+  }
+
+  /** With a runner; adds its peak RSS, in bytes. */
+  async function withRunner(work) {
+    const runner = await run();
     const result = await work(runner);
-    await runner.settle();
-    const peak = runner.peakMemory();
-    await runner.stop();
-    return { ...result, peak };
+    return { ...result, peak: await runner.end() };
   }
 
   return {
     database,
     sql,
     receiver,
+    run,
     withRunner,
+
+    /**
+     * Writes, where there is a runner, and waits for so many events: the counters of all but the first
+     * `before`.
+     */
+    async post(work, events, { before = 0, ...settings } = {}) {
+      await receiver.set(settings);
+      const stats = receiver.statsWithout(before, events);
+      await database.write(work);
+      return stats;
+    },
 
     /** Writes what the runner and pg_recvlogical are to read. */
     async write(work) {
@@ -51,15 +75,12 @@ export async function startStage(setUp) {
       end = await database.position();
     },
 
-    /**
-     * Milliseconds from the start of streaming to the last event's arrival, and the counters of all but
-     * the first `warmUp`.
-     */
-    async deliver(events, { warmUp = 0, ...settings } = {}) {
-      await receiver.set(settings);
+    /** Milliseconds from the start of streaming to the last event's arrival. */
+    async deliver(events) {
+      await receiver.set();
       return withRunner(async ({ streamingAt }) => {
-        const stats = await receiver.statsWithout(warmUp, events);
-        return { ...stats, streamingAt, ms: stats.last - streamingAt };
+        const { last } = await receiver.stats(events);
+        return { ms: last - streamingAt };
       });
     },
 
