@@ -88,7 +88,6 @@ export async function measure({ rows, rounds: count, seconds }) {
   const { speed, latency, peak } = await stage.withRunner(async (runner) => ({
     speed: await rounds(count, { ours: deliver, limit: copy }),
     latency: await rounds(count, { with: besides, without: live }),
-    peak: runner.peakMemory(),
   }));
   await stage.stop();
   const of = (side, key) => latency[side].map((each) => each[key]);

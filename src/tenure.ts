@@ -63,6 +63,8 @@ import { keepUp, troubleMs } from './tenure/upkeep.js';
 const messagesAtOnce = 64;
 /** How long a stop waits for endpoints that have not answered yet. */
 const drainMs = 20_000;
+/** How long a stop waits for a server that does not answer; what it was to store is still in the log. */
+const awayMs = 5_000;
 /** What keeps a slot from being read until somebody mends it. */
 const troubles = new Set([
   'slot_missing',
@@ -287,13 +289,32 @@ export class Tenure {
 
   /** What is under way ends, and is confirmed. */
   async #finish(dispatcher: Dispatcher): Promise<void> {
-    this.#judge.stop();
-    await dispatcher.drain(AbortSignal.timeout(drainMs));
-    await this.#store.flushed();
-    await this.#status.write(dispatcher.status());
-    if (this.#problem) return;
-    await this.#around.lease.settle();
-    await this.#snapshots?.settle();
+    const watch = this.#leaveWhereAway();
+    try {
+      this.#judge.stop();
+      await dispatcher.drain(AbortSignal.any([AbortSignal.timeout(drainMs), this.#ended.signal]));
+      await this.#store.flushed();
+      await this.#status.write(dispatcher.status());
+      if (this.#problem) return;
+      await this.#around.lease.settle();
+      await this.#snapshots?.settle();
+    } finally {
+      clearInterval(watch);
+    }
+  }
+
+  /** Ends all writing when the server has not answered for some time, which the lease knows. */
+  #leaveWhereAway(): NodeJS.Timeout {
+    const { lease, log } = this.#around;
+    let answeredAt = performance.now();
+    return setInterval(() => {
+      if (lease.isValid) answeredAt = performance.now();
+      if (performance.now() - answeredAt < awayMs || this.#ended.signal.aborted) return;
+      log.warn('Postgres is away: what is not stored yet comes again after the next start');
+      this.#ended.abort();
+      this.#transactions.close();
+      this.#spilling.close();
+    }, 500);
   }
 
   /**

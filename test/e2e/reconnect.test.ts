@@ -153,6 +153,26 @@ test('after a crash of Postgres and of the runner nothing comes again that was c
   expect(receiver.requests).toHaveLength(rows + 2);
 });
 
+test('a stop does not wait for a Postgres that is away, and what could not be stored comes again', async () => {
+  const { sql, receiver, runner, start } = await setUp();
+  await receiver.waitFor(rows);
+  receiver.reply({ status: 503 });
+  await sql`update item set version = version + 1`;
+  await more(receiver, 1);
+  await server.crash();
+  await runner.waitForLog(/Postgres is away/);
+  await expectAlive(runner);
+
+  await server.restart();
+  receiver.reply({});
+  start();
+  await receiver.waitUntil(
+    (all) => all.filter(({ status }) => status === 200).length >= 2 * rows,
+    patience,
+  );
+  await expectEverything(sql, receiver);
+});
+
 test('a fast stop of Postgres does not wait for an endpoint that hangs, now or the next time', async () => {
   const { sql, receiver, runner } = await setUp();
   await receiver.waitFor(rows);
