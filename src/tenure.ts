@@ -199,6 +199,7 @@ export class Tenure {
    */
   async work(): Promise<void> {
     const { lease, signal } = this.#around;
+    const watch = this.#leaveWhereAway();
     try {
       const { pipeline, dispatcher, follower, reader } = await this.#open();
       await this.#read(follower, pipeline, dispatcher, reader);
@@ -209,6 +210,7 @@ export class Tenure {
     } catch (error) {
       if (!signal.aborted) throw this.#explain(error);
     } finally {
+      clearInterval(watch);
       this.#reconciler?.close();
       this.#judge.stop();
       this.#dispatcher?.stop();
@@ -289,26 +291,24 @@ export class Tenure {
 
   /** What is under way ends, and is confirmed. */
   async #finish(dispatcher: Dispatcher): Promise<void> {
-    const watch = this.#leaveWhereAway();
-    try {
-      this.#judge.stop();
-      await dispatcher.drain(AbortSignal.any([AbortSignal.timeout(drainMs), this.#ended.signal]));
-      await this.#store.flushed();
-      await this.#status.write(dispatcher.status());
-      if (this.#problem) return;
-      await this.#around.lease.settle();
-      await this.#snapshots?.settle();
-    } finally {
-      clearInterval(watch);
-    }
+    this.#judge.stop();
+    await dispatcher.drain(AbortSignal.any([AbortSignal.timeout(drainMs), this.#ended.signal]));
+    await this.#store.flushed();
+    await this.#status.write(dispatcher.status());
+    if (this.#problem) return;
+    await this.#around.lease.settle();
+    await this.#snapshots?.settle();
   }
 
-  /** Ends all writing when the server has not answered for some time, which the lease knows. */
+  /**
+   * Ends all writing when we are told to stop and the server has not answered for some time, which the
+   * lease knows.
+   */
   #leaveWhereAway(): NodeJS.Timeout {
-    const { lease, log } = this.#around;
+    const { lease, log, signal } = this.#around;
     let answeredAt = performance.now();
     return setInterval(() => {
-      if (lease.isValid) answeredAt = performance.now();
+      if (lease.isValid || !signal.aborted) answeredAt = performance.now();
       if (performance.now() - answeredAt < awayMs || this.#ended.signal.aborted) return;
       log.warn('Postgres is away: what is not stored yet comes again after the next start');
       this.#ended.abort();
