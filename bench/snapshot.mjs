@@ -85,7 +85,7 @@ export async function measure({ rows, rounds: count, seconds }) {
     return result;
   };
 
-  const { speed, latency, peak } = await stage.withRunner(async (runner) => ({
+  const { speed, latency, peak } = await stage.withRunner(async () => ({
     speed: await rounds(count, { ours: deliver, limit: copy }),
     latency: await rounds(count, { with: besides, without: live }),
   }));
