@@ -15,6 +15,7 @@ set local search_path = pg_catalog, pg_temp;
 \ir rights.sql
 \ir addresses.sql
 \ir expressions.sql
+\ir expression_analysis.sql
 \ir expression_checks.sql
 \ir programs.sql
 \ir transforms.sql
@@ -54,3 +55,4 @@ set local search_path = pg_catalog, pg_temp;
 \ir ledger_comment.sql
 \ir foreign_comments.sql
 \ir grants.sql
+\ir recheck.sql

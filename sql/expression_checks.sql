@@ -120,29 +120,6 @@ $$;
 comment on function pgstream._judge_tree is
   'What speaks against an analysed expression; problem is null where nothing does.';
 
-create or replace function pgstream._check_clock_literals(
-  expression text, row_type text, path text
-) returns boolean
-  language plpgsql volatile parallel unsafe
-  set search_path = pg_catalog, pg_temp
-as $$
-declare
-  v_literal constant text := '''(?:[^'']|'''')*(?:now|today|tomorrow|yesterday)(?:[^'']|'''')*''';
-begin
-  if expression !~* v_literal then
-    return true;
-  end if;
-  perform pgstream._analyse_expression(
-    regexp_replace(expression, v_literal, '''pgstream''', 'gi'), row_type, path);
-  return true;
-exception when others then
-  return false;
-end
-$$;
-
-comment on function pgstream._check_clock_literals is
-  'False where a string such as ''today'' is a date or time: it means another one at each reading.';
-
 create or replace function pgstream._compile_expression(
   what text, expression text, rel regclass, owner name, old_columns name[], out part jsonb
 )
@@ -202,7 +179,7 @@ begin
   from pgstream._judge_tree(v_tree) j;
   if v_message is not null then
     perform pgstream._refuse_expression(what, rel, v_message, v_state, v_detail, v_hint);
-  elsif not pgstream._check_clock_literals(v_text, v_row, v_path) then
+  elsif not pgstream._check_clocks(v_text, v_row, v_path) then
     perform pgstream._refuse_expression(
       what, rel, 'a time such as ''now'' or ''today'' is another one at each delivery', '0A000',
       v_detail, 'now() is the time of the commit; now()::date its day.');
@@ -234,6 +211,14 @@ begin
     where e.problem is null
   ) c on u.position in (0, c.position);
   part := coalesce(part, '[]');
+  select c.problem, c.state into v_message, v_state
+  from pgstream._check_strings(v_text, (
+    select string_agg(distinct format(
+      '%I %s%s', x.name, x.type, ' collate ' || x."collation"), ', ')
+    from jsonb_to_recordset(part) as x(name name, type text, "collation" text))) c;
+  if v_message is not null then
+    perform pgstream._refuse_expression(what, rel, v_message, v_state, v_detail, v_columns);
+  end if;
   if v_tree ~ '\{VAR :varno \d+ :varattno 0 [^{}]*:varlevelsup 0 ' then
     perform pgstream._refuse_expression(
       what, rel, 'pgstream_event is not to be used', '42703', v_detail, v_columns);

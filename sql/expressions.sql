@@ -1,17 +1,46 @@
 -- What a subscription sends is decided by SQL of its owner: "filter" and "payload". That SQL is
--- never run, nor even planned, with rights of ours: planning alone would run an immutable function
--- of the user. It is looked at in four steps, each of which only sees what the earlier ones let
--- through:
+-- looked at with rights that its owner may lack, also inside the DDL of others. Nothing of it runs
+-- there:
+--
+--   parsed     The input function of a type reads a string, and for an array, a range or a row over
+--              a domain it runs the CHECKs of that domain. So no string is in what is parsed: an
+--              untyped null stands for each, for which no input function runs, whatever the names
+--              around it mean by then (_mask_strings).
+--   planned    Planning runs immutable functions of constants. So nothing is planned: the text
+--              becomes a view, of which the analysed tree is read before it is rolled back.
+--   evaluated  The runner evaluates with a login without rights, or only where nothing in it is in
+--              the hands of others (_untrusted_type); a preview, with the rights of its caller.
+--
+-- It is looked at in four steps, each of which only sees what the earlier ones let through:
 --
 --   1. as text: one expression in balanced brackets, without comments, semicolons, dollar quotes,
 --      or strings with escapes; now() becomes a column
---   2. parsed and analysed, as a view that is rolled back: names, types, the type of the result
+--   2. parsed and analysed without its strings: names, types, the type of the result
 --   3. as the analysed tree: no sub-query, aggregate, set or domain; only functions whose result
---      depends on nothing but their arguments
+--      depends on nothing but their arguments; types by their oids
 --   4. against the table: the owner may read each column, and old.<column> is logged
+--
+-- Then its strings are read, where all that it names is of Postgres itself, and the columns that it
+-- uses are of types of Postgres or plain enums, by their oids (_check_strings).
 --
 -- What remains is stored in "program", with the types of the columns that it uses, so that who
 -- evaluates it needs no table.
+
+create or replace function pgstream._expression_tokens(expression text) returns text[]
+  language sql immutable strict parallel safe
+  set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
+as $$
+  select coalesce(array_agg(t.token[1] order by t.n), '{}')
+  from regexp_matches(
+    expression,
+    -- a string that goes on after a line break is one
+    '(''(?:[^'']|'''')*''(?:\s*[\n\r]\s*''(?:[^'']|'''')*'')*|"(?:[^"]|"")*"|[^''"]+)',
+    'g') with ordinality t(token, n)
+$$;
+
+comment on function pgstream._expression_tokens is
+  'An expression cut into its ''strings'', its "names", and what is between them.';
 
 create or replace function pgstream._expression_text(expression text) returns text
   language plpgsql immutable strict parallel safe
@@ -24,10 +53,7 @@ declare
   v_depth integer := 0;
   v_problem text;
 begin
-  -- '…', "…", and what is between them
-  select array_agg(t.token[1] order by t.n) into v_tokens
-  from regexp_matches(expression, '(''(?:[^'']|'''')*''|"(?:[^"]|"")*"|[^''"]+)', 'g')
-    with ordinality t(token, n);
+  v_tokens := pgstream._expression_tokens(expression);
   if length(expression) > 10000 then
     raise exception 'it has more than 10000 characters'
       using errcode = 'program_limit_exceeded',
@@ -192,49 +218,14 @@ create or replace function pgstream._table_signature(rel oid) returns text
   language sql stable strict parallel safe
   set search_path = pg_catalog, pg_temp
 as $$
-  select md5(jsonb_build_array(jsonb_agg(c), pgstream._identity_columns(rel))::text)
+  -- The number is that of the rules: another one has each expression checked again.
+  select md5(jsonb_build_array(2, jsonb_agg(c), pgstream._identity_columns(rel))::text)
   from pgstream._expression_columns(rel) c
 $$;
 
 comment on function pgstream._table_signature is
-  'The same for as long as nothing about a table changes that the check of an expression looks at.';
-
-create or replace function pgstream._analyse_expression(
-  expression text, row_type text, path text, out type oid, out tree text
-)
-  language plpgsql volatile parallel unsafe security definer
-  -- definer: creates a view in schema pgstream, and takes it back before it returns
-  set search_path = pg_catalog, pg_temp
-  set standard_conforming_strings = on
-  set transform_null_equals = off
-  set array_nulls = on
-  set timezone = 'UTC'
-  set datestyle = 'ISO'
-  set intervalstyle = 'postgres'
-as $$
-declare
-  v_probe constant text := format('probe_%s', pg_backend_pid());
-begin
-  perform set_config('search_path', path, true);
-  execute format(
-    'create view pgstream.%I (result) as select (select (%s) from (select null::text, '
-    'null::timestamptz) as pgstream_event(op, pgstream_committed_at)) '
-    'from jsonb_to_recordset(''[]'') as old(%s), jsonb_to_recordset(''[]'') as new(%s)',
-    v_probe, expression, row_type, row_type);
-  select a.atttypid, r.ev_action::text into type, tree
-  from pg_class c
-  join pg_attribute a on a.attrelid = c.oid and a.attnum = 1
-  join pg_rewrite r on r.ev_class = c.oid
-  where c.relnamespace = 'pgstream'::regnamespace and c.relname = v_probe;
-  raise exception using errcode = 'PGSRB';
-exception when sqlstate 'PGSRB' then
-  return;
-end
-$$;
-
-comment on function pgstream._analyse_expression is
-  'The type and the analysed tree of an expression over rows "old" and "new", which is parsed and '
-  'never planned, so that none of its functions runs.';
+  'The same for as long as nothing changes that the check of an expression looks at, in the table '
+  'or in the rules.';
 
 create or replace function pgstream._is_safe_function(function oid) returns boolean
   language sql stable strict parallel safe

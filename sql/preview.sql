@@ -128,13 +128,19 @@ begin
             hint = 'Write e.g. new => ''{"id": 1}'', or to_jsonb(orders).';
   end if;
   select array_agg(c.name order by c.number),
-         string_agg(format('%I %s', c.name, coalesce(c.type, 'text')), ', ' order by c.number),
+         -- what the caller should not read as the type of others is taken as the text that it is
+         string_agg(format('%I %s', c.name, case
+             when c.type is null then 'text'
+             when pgstream._is_readable(a.atttypid) then c.type
+             when right(c.type, 2) = '[]' then 'text[]'
+             else 'text' end), ', ' order by c.number),
          -- A cast to text is not what the output function of each type says.
          string_agg(
            format('case num_nulls(r.%1$I) when 0 then format(''%%s'', r.%1$I) end', c.name), ', '
            order by c.number)
   into v_names, v_row_type, v_values
   from pgstream._expression_columns(rel) c
+  join pg_attribute a on a.attrelid = rel and a.attnum = c.number
   where c.problem is distinct from 'generated';
   execute format('select jsonb_object($2, array[%s]::text[]) from jsonb_to_record($1) as r(%s)',
                  v_values, v_row_type)
@@ -224,8 +230,10 @@ begin
     v_program := pgstream._compile_program(
       v_about ->> 'schema', v_about ->> 'table', v_subscription.event_types,
       v_subscription.filter, v_subscription.payload, v_subscription.owner);
-    v_problem := pgstream._untrusted_type(
-      array(select jsonb_array_elements_text(v_program -> 'types')));
+    v_problem := coalesce(
+      pgstream._untrusted_type(array(select jsonb_array_elements_text(v_program -> 'types'))),
+      case when (v_program -> 'foreign')::boolean and v_subscription.owner <> current_user
+        then pgstream._untrusted_schema(v_program ->> 'path') end);
     v_is_untrusted := v_problem is not null;
   exception when others then
     v_problem := sqlerrm;

@@ -72,26 +72,89 @@ comment on function pgstream._compile_program is
   'Checks filter and payload against the table as it stands, and returns what a runner evaluates; '
   'null where there are none. Fails with the reason where one of them could not work.';
 
+create or replace function pgstream._untrusted_owner(type oid) returns name
+  language sql stable strict parallel safe
+  set search_path = pg_catalog, pg_temp
+as $$
+  select o.name
+  from pg_type t
+  join pg_namespace n on n.oid = t.typnamespace
+  join pg_database d on d.datname = current_database()
+  cross join lateral (values (t.typowner), (n.nspowner)) b(oid)
+  -- the owner of the database acts as pg_database_owner, to whom the schema public belongs
+  cross join lateral (
+    select pg_get_userbyid(
+      case pg_get_userbyid(b.oid) when 'pg_database_owner' then d.datdba else b.oid end)) o(name)
+  where t.oid = type and not pg_has_role(o.name, current_user, 'member')
+  order by 1
+  limit 1
+$$;
+
+comment on function pgstream._untrusted_owner is
+  'Who can change what is done with values of a type, as the owner of it or of its schema, and is '
+  'no member of the caller''s role; null where nobody can.';
+
+create or replace function pgstream._is_readable(type oid) returns boolean
+  language sql stable strict parallel safe
+  set search_path = pg_catalog, pg_temp
+as $$
+  with recursive parts as (
+    select t.* from pg_type t where t.oid = type
+    union all
+    select e.*
+    from parts p
+    join pg_type e on e.oid = case
+      when p.typtype = 'd' then p.typbasetype
+      when p.typcategory = 'A' then p.typelem end
+  )
+  select bool_and(p.typtype = 'd' or pgstream._untrusted_owner(p.oid) is null
+                  and has_schema_privilege(p.typnamespace, 'usage'))
+  from parts p
+$$;
+
+comment on function pgstream._is_readable is
+  'Whether the caller can name a type, apart from domains in it, and read texts as values of it '
+  'without anything that others decide.';
+
 create or replace function pgstream._untrusted_type(types text[]) returns text
   language sql stable parallel safe
   set search_path = pg_catalog, pg_temp
 as $$
   select case when t.oid is null then format('type %s does not exist', n.name)
-    else format('type %s is in the hands of %I', n.name, pg_get_userbyid(o.owner)) end
+    else format('type %s is in the hands of %I', n.name, pgstream._untrusted_owner(t.oid)) end
   from unnest(types) n(name)
-  left join pg_type t on t.oid = to_regtype(n.name)
-  left join pg_namespace s on s.oid = t.typnamespace
-  cross join lateral (values (t.typowner), (s.nspowner)) o(owner)
-  -- roles of Postgres itself, such as pg_database_owner, have lower oids
-  where t.oid is null or o.owner >= 16384 and not pg_has_role(o.owner, current_user, 'member')
+  cross join lateral (select to_regtype(n.name)::oid) t(oid)
+  where t.oid is null or pgstream._untrusted_owner(t.oid) is not null
   order by 1
   limit 1
 $$;
 
 comment on function pgstream._untrusted_type is
-  'Why the caller should not evaluate expressions over values of these types: the owner of a type, '
-  'or of its schema, can change what is done with them, and is no member of the caller''s role. '
-  'Null where nothing speaks against it.';
+  'Why the caller should not evaluate expressions over values of these types: one is gone, or in '
+  'the hands of somebody else. Null where nothing speaks against it.';
+
+create or replace function pgstream._untrusted_schema(path text) returns text
+  language sql stable parallel safe
+  set search_path = pg_catalog, pg_temp
+as $$
+  select format('others can make functions and operators in schema %I', n.nspname)
+  from pg_namespace n
+  join pg_database d on d.datname = current_database()
+  cross join lateral aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
+  cross join lateral (
+    select case pg_get_userbyid(a.grantee) when 'pg_database_owner' then d.datdba
+             else a.grantee end) g(role)
+  where quote_ident(n.nspname) = any (string_to_array(path, ', '))
+    and n.nspname not in ('pg_catalog', 'pg_temp')
+    and a.privilege_type = 'CREATE'
+    and (g.role = 0 or not pg_has_role(g.role, current_user, 'member'))
+  order by 1
+  limit 1
+$$;
+
+comment on function pgstream._untrusted_schema is
+  'Why the caller should not evaluate expressions of others in a path: who is no member of the '
+  'caller''s role could make something there that they then mean. Null where nobody could.';
 
 create or replace function pgstream._check_program(
   new_row pgstream.webhook_subscriptions, old_row pgstream.webhook_subscriptions

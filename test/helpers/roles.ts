@@ -28,7 +28,7 @@ export async function createRoles<Name extends string>(
     for (const { sql } of all) await sql.end({ timeout: 1 });
     for (const { name } of all) {
       const [left] = await database.sql`select from pg_roles where rolname = ${name}`;
-      if (left) await database.sql.unsafe(`drop owned by ${name}; drop role ${name}`);
+      if (left) await database.sql.unsafe(`drop owned by ${name} cascade; drop role ${name}`);
     }
     await database.drop();
   });
