@@ -17,6 +17,7 @@ set local search_path = pg_catalog, pg_temp;
 \ir expressions.sql
 \ir expression_analysis.sql
 \ir expression_checks.sql
+\ir trust.sql
 \ir programs.sql
 \ir transforms.sql
 \ir subscription_checks.sql

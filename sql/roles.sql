@@ -50,8 +50,8 @@ begin
     '{preview,preview_begin,preview_changes,_preview_changes,_previewed_changes,_capture_change,'
     '_capture_changes,_captured_changes,_refuse_commit,_preview_setting,_preview_request,'
     '_preview_texts,_preview_program,_preview_table,_compile_program,_untrusted_type,'
-    '_untrusted_owner,_untrusted_schema,_is_readable,_expression_columns,_plain_type,'
-    '_is_catalog_reference,_wanted_tables,_wants_rows,'
+    '_untrusted_role,_untrusted_owner,_untrusted_schema,_is_readable,_expression_columns,'
+    '_plain_type,_is_catalog_reference,_wanted_tables,_wants_rows,'
     '_wants_business,is_system_schema,_is_pattern,_name_matches,_event_body,_event_headers,'
     '_event_row,_event_value,_event_type,_event_source,_event_time,_percent_encoded,_sign,'
     '_hmac_sha256}', role);
@@ -161,6 +161,7 @@ begin
   execute format('grant update (secret) on pgstream.subscription_secrets to %s', role);
   perform pgstream._grant_functions(
     '{reconcile,schema_at,_restrictions,_rights_fingerprint,_disable_subscription,_runner,'
+    '_untrusted_code,'
     'copy_subscriptions,stored_subscriptions,note_copied,note_states,'
     '_resend_rewritten}', role);
   execute format('grant select on pgstream.copied_status to %s', role);
