@@ -61,7 +61,7 @@ export async function catalogue(sql: postgres.Sql): Promise<string[]> {
       union all
       select 'publication', 'pg_publication'::regclass, p.oid,
              concat_ws(' ', to_jsonb(p) - 'oid' - 'pubowner',
-                       (select array_agg(c.name order by c.name)
+                       (select array_agg(c.name order by c.relname)
                         from pg_publication_rel r join relations c on c.oid = r.prrelid
                         where r.prpubid = p.oid)),
              null

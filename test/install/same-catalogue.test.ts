@@ -1,49 +1,8 @@
-import { execFile } from 'node:child_process';
-import path from 'node:path';
-import { promisify } from 'node:util';
 import type postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { catalogue } from '../helpers/catalogue.js';
 import { createDatabase, type TestDatabase } from '../helpers/database.js';
-import { startRunner } from '../helpers/runner.js';
-
-const root = path.resolve(import.meta.dirname, '../..');
-const run = promisify(execFile);
-
-/** Runs a file of sql/ with psql; rejects with what psql printed. */
-const psqlFile = ({ url }: TestDatabase, file: string) =>
-  run('psql', ['-X', url, '-f', path.join(root, 'sql', file)]);
-
-const hasPsql = await run('psql', ['--version']).then(
-  () => true,
-  () => false,
-);
-if (!hasPsql) console.warn('no psql on PATH: installing and removing with psql is not tested');
-
-/** Runs the command line; answers what it printed for people. Rejects when it fails. */
-async function pgstream({ url }: TestDatabase, ...args: string[]): Promise<string> {
-  const runner = startRunner(args, { env: { PGSTREAM_POSTGRES_LISTENER_URL: url } });
-  const { code } = await runner.exited;
-  if (code !== 0) throw new Error(`exit code ${code}: ${runner.stderr}`);
-  return runner.stderr;
-}
-
-const createPublications = ({ sql }: TestDatabase) => sql`select pgstream.create_publications()`;
-
-const install = {
-  async init(database: TestDatabase) {
-    await pgstream(database, 'init');
-  },
-  async migrate(database: TestDatabase) {
-    await pgstream(database, 'migrate', 'up');
-    await createPublications(database);
-  },
-  async psql(database: TestDatabase) {
-    await psqlFile(database, 'install.sql');
-    await createPublications(database);
-  },
-};
-type Way = keyof typeof install;
+import { hasPsql, install, pgstream, psqlFile, ways, type Way } from '../helpers/install.js';
 
 /** The versions in the schema log, as lines of text. */
 async function versions(sql: postgres.Sql): Promise<string[]> {
@@ -105,7 +64,6 @@ const remove = {
   },
 };
 
-const ways: Way[] = hasPsql ? ['init', 'migrate', 'psql'] : ['init', 'migrate'];
 const removals = (Object.keys(remove) as (keyof typeof remove)[]).filter(
   (way) => way !== 'psql' || hasPsql,
 );

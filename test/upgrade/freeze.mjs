@@ -121,7 +121,7 @@ async function freeze() {
   await run('unpassed');
   await sql.unsafe(`begin; ${parts.get('unfollowed').replaceAll('late', 'latest')}; commit`);
   await sql`
-    update pgstream.runner_lease set holder = holder || '{"host": "frozen"}'`;
+    update pgstream.runner_lease set holder = holder || '{"host": "frozen", "space": "frozen"}'`;
 
   await tell(sql);
   await Promise.all([sql.end(), depot.end()]);
