@@ -21,7 +21,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'db',
-          include: ['test/{db,install}/**/*.test.ts'],
+          include: ['test/{db,install,upgrade}/**/*.test.ts'],
           globalSetup: cluster,
           testTimeout: 90_000,
           hookTimeout: 120_000,

@@ -1,6 +1,8 @@
 -- Everything of pgstream that stores nothing, in the order in which a user meets it.
--- Safe to run again at any time: an upgrade is the new migrations, then this.
+-- Safe to run again at any time: an upgrade is the new migrations, then this. What it does not
+-- define is gone afterwards.
 set local search_path = pg_catalog, pg_temp;
+\ir note_older_code.sql
 \ir xid.sql
 \ir names.sql
 \ir locks.sql
@@ -55,5 +57,6 @@ set local search_path = pg_catalog, pg_temp;
 \ir comments.sql
 \ir ledger_comment.sql
 \ir foreign_comments.sql
+\ir drop_older_code.sql
 \ir grants.sql
 \ir recheck.sql

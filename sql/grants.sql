@@ -6,19 +6,39 @@ revoke all on all routines in schema pgstream from public;
 revoke all on type pgstream.xid from public;
 revoke all on type pgstream.foreign_text from public;
 
--- Roles that were given something by an earlier version get what this one gives.
+-- Roles that were given something by an earlier version get what this one gives. Nobody but us
+-- grants the use of private functions, so all of it is taken back first. Administrators grant
+-- tables and public functions as well: what a kind of role had of these, and has no longer, is to
+-- be revoked here by name.
 do $$
+declare
+  v_made constant jsonb := (
+    select coalesce(jsonb_agg(jsonb_build_object('role', r.oid, 'kind', k.kind)), '[]')
+    from pg_roles r
+    cross join lateral unnest(pgstream._kinds_of(r.oid::regrole)) k(kind)
+    where r.oid <> (select n.nspowner from pg_namespace n where n.nspname = 'pgstream'));
+  v_functions text;
+  v_roles text;
 begin
   perform set_config('client_min_messages', 'warning', true);
-  perform case k.kind
-      when 'runner' then pgstream.grant_runner(r.oid)
-      when 'operator' then pgstream.grant_operator(r.oid)
-      when 'subscriber' then pgstream.grant_subscriber(r.oid)
-      when 'emitter' then pgstream.grant_emitter(r.oid)
-      when 'listener' then pgstream.grant_listener(r.oid)
+  select string_agg(distinct p.oid::regprocedure::text, ', '),
+         string_agg(distinct a.grantee::regrole::text, ', ')
+  into v_functions, v_roles
+  from pg_proc p
+  cross join lateral aclexplode(p.proacl) a
+  where p.pronamespace = 'pgstream'::regnamespace and p.proname ^@ '_'
+    and a.grantee <> p.proowner;
+  if v_functions is not null then
+    execute format('revoke all on routine %s from %s cascade', v_functions, v_roles);
+  end if;
+
+  perform case m.kind
+      when 'runner' then pgstream.grant_runner(m.role)
+      when 'operator' then pgstream.grant_operator(m.role)
+      when 'subscriber' then pgstream.grant_subscriber(m.role)
+      when 'emitter' then pgstream.grant_emitter(m.role)
+      when 'listener' then pgstream.grant_listener(m.role)
     end
-  from pg_roles r
-  cross join lateral unnest(pgstream._kinds_of(r.oid::regrole)) k(kind)
-  where r.oid <> (select n.nspowner from pg_namespace n where n.nspname = 'pgstream');
+  from jsonb_to_recordset(v_made) m(role oid, kind text);
 end
 $$;

@@ -28,14 +28,23 @@ create policy owners_have_their_own on pgstream.webhook_subscriptions
   using (owner = current_user)
   with check (owner = current_user);
 
+comment on policy owners_have_their_own on pgstream.webhook_subscriptions is
+  'A role sees and changes the subscriptions that it owns.';
+
 drop policy if exists operators_see_all on pgstream.webhook_subscriptions;
 create policy operators_see_all on pgstream.webhook_subscriptions for select
   using ((select has_function_privilege('pgstream._operator()', 'execute')));
+
+comment on policy operators_see_all on pgstream.webhook_subscriptions is
+  'Operators see the subscriptions of all owners.';
 
 -- check_owner keeps them to what an operator may change.
 drop policy if exists operators_pause_all on pgstream.webhook_subscriptions;
 create policy operators_pause_all on pgstream.webhook_subscriptions for update
   using ((select has_function_privilege('pgstream._operator()', 'execute')));
+
+comment on policy operators_pause_all on pgstream.webhook_subscriptions is
+  'Operators pause the subscriptions of all owners, and change nothing else of them.';
 
 create or replace function pgstream._check_owner() returns trigger
   language plpgsql volatile parallel unsafe

@@ -293,11 +293,17 @@ create policy requesters_have_their_own on pgstream.snapshot_requests
   using (requested_by = current_user
     or (select has_function_privilege('pgstream._operator()', 'execute')));
 
+comment on policy requesters_have_their_own on pgstream.snapshot_requests is
+  'A role sees and changes the requests that it has made, an operator all of them.';
+
 alter table pgstream.snapshot_tables enable row level security;
 
 drop policy if exists tables_are_seen_with_their_request on pgstream.snapshot_tables;
 create policy tables_are_seen_with_their_request on pgstream.snapshot_tables
   using (exists (select from pgstream.snapshot_requests r where r.id = request));
+
+comment on policy tables_are_seen_with_their_request on pgstream.snapshot_tables is
+  'Whoever sees a request sees its tables.';
 
 create or replace function pgstream._grant_snapshots(role regrole) returns void
   language plpgsql volatile parallel unsafe

@@ -1,120 +1,23 @@
-import { execFile } from 'node:child_process';
-import path from 'node:path';
-import { promisify } from 'node:util';
 import type postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { catalogue } from '../helpers/catalogue.js';
 import { createDatabase, type TestDatabase } from '../helpers/database.js';
-import { startRunner } from '../helpers/runner.js';
+import { hasPsql, install, pgstream, psqlFile, ways, type Way } from '../helpers/install.js';
 
-const root = path.resolve(import.meta.dirname, '../..');
-const run = promisify(execFile);
-
-/** Runs a file of sql/ with psql; rejects with what psql printed. */
-const psqlFile = ({ url }: TestDatabase, file: string) =>
-  run('psql', ['-X', url, '-f', path.join(root, 'sql', file)]);
-
-const hasPsql = await run('psql', ['--version']).then(
-  () => true,
-  () => false,
-);
-if (!hasPsql) console.warn('no psql on PATH: installing and removing with psql is not tested');
-
-/** Runs the command line; answers what it printed for people. Rejects when it fails. */
-async function pgstream({ url }: TestDatabase, ...args: string[]): Promise<string> {
-  const runner = startRunner(args, { env: { PGSTREAM_POSTGRES_LISTENER_URL: url } });
-  const { code } = await runner.exited;
-  if (code !== 0) throw new Error(`exit code ${code}: ${runner.stderr}`);
-  return runner.stderr;
-}
-
-const createPublications = ({ sql }: TestDatabase) => sql`select pgstream.create_publications()`;
-
-const install = {
-  async init(database: TestDatabase) {
-    await pgstream(database, 'init');
-  },
-  async migrate(database: TestDatabase) {
-    await pgstream(database, 'migrate', 'up');
-    await createPublications(database);
-  },
-  async psql(database: TestDatabase) {
-    await psqlFile(database, 'install.sql');
-    await createPublications(database);
-  },
-};
-type Way = keyof typeof install;
-
-/** Everything that the catalogs know of pgstream, by name, as sorted lines of text. */
-async function catalogue(sql: postgres.Sql): Promise<string[]> {
+/** The versions in the schema log, as lines of text. */
+async function versions(sql: postgres.Sql): Promise<string[]> {
   const rows = await sql<{ line: string }[]>`
-    with relations as (
-      select c.*, c.oid::regclass as name from pg_class c
-      where c.relnamespace = 'pgstream'::regnamespace
-    ), objects (kind, classid, objid, definition, acl) as (
-      select 'schema', 'pg_namespace'::regclass, n.oid, n.nspname::text, n.nspacl
-      from pg_namespace n where n.nspname = 'pgstream'
-      union all
-      select format('relation %s', c.relkind), 'pg_class'::regclass, c.oid,
-             concat_ws(' ', c.name, c.relpersistence, c.relreplident, c.reloptions,
-                       pg_get_viewdef(c.oid), to_jsonb(s) - 'seqrelid' - 'seqtypid'),
-             c.relacl
-      from relations c left join pg_sequence s on s.seqrelid = c.oid
-      union all
-      select 'function', 'pg_proc'::regclass, p.oid,
-             concat_ws(' ', pg_get_functiondef(p.oid), p.procost, p.prorows, p.proleakproof),
-             p.proacl
-      from pg_proc p where p.pronamespace = 'pgstream'::regnamespace
-      union all
-      select format('type %s', t.typtype), 'pg_type'::regclass, t.oid,
-             concat_ws(' ', t.oid::regtype, t.typnotnull, t.typdefault,
-                       format_type(t.typbasetype, t.typtypmod)),
-             t.typacl
-      from pg_type t where t.typnamespace = 'pgstream'::regnamespace and t.typcategory <> 'A'
-      union all
-      select 'constraint', 'pg_constraint'::regclass, k.oid,
-             concat_ws(' ', nullif(k.conrelid, 0)::regclass, nullif(k.contypid, 0)::regtype,
-                       k.conname, pg_get_constraintdef(k.oid), k.convalidated),
-             null
-      from pg_constraint k where k.connamespace = 'pgstream'::regnamespace
-      union all
-      select 'index', 'pg_index'::regclass, i.indexrelid,
-             concat_ws(' ', pg_get_indexdef(i.indexrelid), i.indisvalid, i.indisreplident), null
-      from pg_index i join relations c on c.oid = i.indrelid
-      union all
-      select 'trigger', 'pg_trigger'::regclass, t.oid,
-             concat_ws(' ', pg_get_triggerdef(t.oid), t.tgenabled), null
-      from pg_trigger t join relations c on c.oid = t.tgrelid and not t.tgisinternal
-      union all
-      select 'event trigger', 'pg_event_trigger'::regclass, e.oid,
-             concat_ws(' ', e.evtname, e.evtevent, e.evttags, e.evtenabled, e.evtfoid::regproc),
-             null
-      from pg_event_trigger e where e.evtname like 'pgstream%'
-      union all
-      select 'publication', 'pg_publication'::regclass, p.oid,
-             concat_ws(' ', to_jsonb(p) - 'oid' - 'pubowner',
-                       (select array_agg(r.prrelid::regclass order by 1)
-                        from pg_publication_rel r where r.prpubid = p.oid)),
-             null
-      from pg_publication p where p.pubname like 'pgstream%'
-    )
-    select concat_ws(E'\n  ', o.kind, o.definition, o.acl::text,
-                     obj_description(o.objid, o.classid::text)) as line
-    from objects o
-    union all
-    select concat_ws(' ', 'column', c.name, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
-                     a.attnotnull, a.attidentity, a.attgenerated, a.attstattarget, a.attstorage,
-                     a.attacl, pg_get_expr(d.adbin, d.adrelid), col_description(c.oid, a.attnum))
-    from relations c
-    join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
-    left join pg_attrdef d on d.adrelid = c.oid and d.adnum = a.attnum
-    union all
-    select concat_ws(' ', 'migration', m.id, m.name) from pgstream.migrations m
-    union all
-    select concat_ws(' ', 'version', l.schema_name, l.version, l.schema #>> '{tables,0,name}')
+    select concat_ws(' ', l.schema_name, l.version, l.schema #>> '{tables,0,name}') as line
     from pgstream.schema_log l
     order by line`;
   return rows.map(({ line }) => line);
 }
+
+/** All that is installed. */
+const installed = async ({ sql }: TestDatabase) => [
+  ...(await catalogue(sql)),
+  ...(await versions(sql)),
+];
 
 const objectsOfUser = `
   create schema theirs create table kept (id int primary key);
@@ -161,7 +64,6 @@ const remove = {
   },
 };
 
-const ways: Way[] = hasPsql ? ['init', 'migrate', 'psql'] : ['init', 'migrate'];
 const removals = (Object.keys(remove) as (keyof typeof remove)[]).filter(
   (way) => way !== 'psql' || hasPsql,
 );
@@ -175,7 +77,7 @@ describe('one installation', () => {
       databases.push(database);
       await database.sql.unsafe(objectsOfUser);
       await install[way](database);
-      fresh.set(way, await catalogue(database.sql));
+      fresh.set(way, await installed(database));
     }
   });
   afterAll(async () => {
@@ -191,7 +93,7 @@ describe('one installation', () => {
   test.each(ways)('is the same after %s once more, whatever the others did', async (way) => {
     for (const database of databases) {
       await install[way](database);
-      expect(await catalogue(database.sql)).toEqual(fresh.get('init'));
+      expect(await installed(database)).toEqual(fresh.get('init'));
     }
   });
 
@@ -203,7 +105,7 @@ describe('one installation', () => {
       grant execute on function pgstream.is_system_schema to public;
       comment on table pgstream.schema_log is 'changed'`);
     await install.migrate(databases[1]!);
-    expect(await catalogue(sql)).toEqual(fresh.get('init'));
+    expect(await installed(databases[1]!)).toEqual(fresh.get('init'));
   });
 });
 
@@ -245,11 +147,9 @@ describe.each(removals)('%s', (way) => {
     await install[way === 'tear-down' ? 'init' : 'migrate'](database);
     await database.sql.unsafe(object);
     if (way === 'migrate down') await database.sql`select pgstream.drop_publications()`;
-    const before = [...(await catalogue(database.sql)), ...(await everything(database.sql))];
+    const before = [...(await installed(database)), ...(await everything(database.sql))];
     const removal = remove[way](database);
     await expect(removal).rejects.toThrow(message);
-    expect([...(await catalogue(database.sql)), ...(await everything(database.sql))]).toEqual(
-      before,
-    );
+    expect([...(await installed(database)), ...(await everything(database.sql))]).toEqual(before);
   });
 });
