@@ -152,7 +152,7 @@ const renamed = () =>
  * The one statement that is parsed where values are printed, with `public` in the path: so whatever it
  * names has its schema, and neither a function nor an operator is looked up.
  */
-function selectRows(shape: Shape, part: Part | undefined): string {
+export function selectRows(shape: Shape, part: Part | undefined): string {
   const { key, relation } = shape;
   const columns = relation.columns.map(({ name }) => `t.${pg.escapeIdentifier(name)}`);
   const from = `from ${fullName(relation, shape.kind)} t`;

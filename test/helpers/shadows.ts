@@ -22,11 +22,9 @@ const tokens = (text: string, pattern: RegExp) =>
   [...new Set(Array.from(text.matchAll(pattern), ([token]) => token))].join(' ');
 
 /** What polymorphic arguments are replaced by: an exact match is better than one of theirs. */
-const types = [
-  ...['text', 'bpchar', 'name', 'json', 'jsonb', 'bigint', 'integer', 'oid', 'boolean', 'pg_lsn'],
-  ...['timestamptz', 'interval', 'regclass', '"char"', 'smallint', 'numeric', 'float8', 'xid'],
-  ...['text[]', 'name[]', 'oid[]', 'integer[]', 'bigint[]', 'jsonb[]'],
-];
+const types = `text bpchar name json jsonb bigint integer oid boolean pg_lsn timestamptz interval
+  regclass "char" smallint numeric float8 xid
+  text[] name[] oid[] integer[] bigint[] jsonb[]`.split(/\s+/);
 /** Operators for two of these types, where pg_catalog has none and would convert one of them. */
 const mixedOperators = ['=', '<>', '<', '>', '<=', '>=', '||'];
 const mixedTypes = types.slice(0, 12);
