@@ -23,3 +23,19 @@ create or replace function pgstream._name_matches(name text, pattern text) retur
 comment on function pgstream._name_matches is
   'Whether a name fits the pattern of a subscription: * is any run of characters, ? any one, '
   'the empty pattern everything.';
+
+create or replace function pgstream._printed_type(type oid, typmod integer) returns text
+  language sql stable parallel safe
+  set search_path = pg_catalog, pg_temp
+as $$
+  select case
+    when format_type(type, null) ^@ 'public.'
+      -- bare, it would be the one of pg_catalog
+      and to_regtype(regexp_replace(format_type(type, null), '^public', 'pg_catalog')) is null
+      then regexp_replace(format_type(type, typmod), '^public\.', '')
+    else format_type(type, typmod)
+  end
+$$;
+
+comment on function pgstream._printed_type is
+  'The name of a type in events: those of pg_catalog and public bare, others with their schema.';

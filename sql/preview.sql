@@ -39,7 +39,7 @@ begin
     'columns', (
       select jsonb_agg(jsonb_build_object(
           'name', c.name,
-          'type', regexp_replace(format_type(a.atttypid, a.atttypmod), '^public\.', ''),
+          'type', pgstream._printed_type(a.atttypid, a.atttypmod),
           'oid', a.atttypid,
           'identity', c.name = any (pgstream._identity_columns(rel)),
           'id', coalesce(v_ids.columns ->> c.name, '')

@@ -19,27 +19,30 @@ declare
   v_n constant bigint := current_setting('pgstream.preview_position')::bigint + 1;
   v_select text;
   v_names text[];
+  v_has_new constant boolean := tg_op in ('INSERT', 'UPDATE');
+  v_has_old constant boolean := tg_op in ('UPDATE', 'DELETE');
   v_new jsonb;
   v_old jsonb;
 begin
   perform set_config('pgstream.preview_position', v_n::text, true);
   if tg_when = 'AFTER' and tg_level = 'ROW' then
     select array_agg(a.attname order by a.attnum),
-           format('select pg_catalog.jsonb_object($2, array[%s]::text[])', string_agg(
-             format('case pg_catalog.num_nulls(($1).%1$I) when 0 then '
-                    'pg_catalog.format(''%%s'', ($1).%1$I) end', a.attname), ', '
+           format('select pg_catalog.jsonb_object($2, array[%s]::pg_catalog.text[])', string_agg(
+             format('case when pg_catalog.num_nulls(($1).%1$I) operator(pg_catalog.=) 0 '
+                    'then pg_catalog.format(''%%s'', ($1).%1$I) end', a.attname), ', '
              order by a.attnum))
     into v_names, v_select
     from pg_attribute a
     where a.attrelid = tg_relid and a.attnum > 0 and not a.attisdropped
       and (a.attgenerated = '' or a.attgenerated = 's'
            and current_setting('server_version_num')::integer >= 180000);
-    -- values that are names are printed as the runner sees them
+    -- Values that are names are printed as the runner sees them. With public in the path, whatever
+    -- is called has its schema.
     perform set_config('search_path', 'public', true);
-    if tg_op in ('INSERT', 'UPDATE') then
+    if v_has_new then
       execute v_select into v_new using new, v_names;
     end if;
-    if tg_op in ('UPDATE', 'DELETE') then
+    if v_has_old then
       execute v_select into v_old using old, v_names;
     end if;
     perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);

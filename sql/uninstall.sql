@@ -6,6 +6,7 @@
 \set QUIET on
 begin;
 set local client_min_messages = warning;
+set local search_path = pg_catalog, pg_temp;
 drop publication if exists pgstream_control, pgstream_insert, pgstream_update;
 \ir drop_code.sql
 \ir ../migrations/0016_lease_server.down.sql

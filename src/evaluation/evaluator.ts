@@ -6,7 +6,7 @@
  * ends its process, which nothing can catch.
  */
 import pg from 'pg';
-import { pgOptions, type Connection } from '../settings/connection.js';
+import { pgOptions, sessionSettings, type Connection } from '../settings/connection.js';
 import type { Statement } from './statement.js';
 
 export interface EvaluatorOptions {
@@ -41,7 +41,6 @@ const queryCanceled = '57014';
 
 /** Beside what every session of ours is pinned to: all that a verdict could depend on. */
 const settings = {
-  search_path: 'pg_catalog, pg_temp',
   default_transaction_read_only: 'on',
   statement_timeout: String(timeoutMs),
   lock_timeout: String(timeoutMs),
@@ -62,7 +61,7 @@ export class Evaluator {
   readonly #options: EvaluatorOptions;
   #client: pg.Client | undefined;
   #names = new Map<string, string>();
-  #path: string = settings.search_path;
+  #path: string = sessionSettings.search_path;
   #isClosed = false;
 
   constructor(options: EvaluatorOptions) {
@@ -160,7 +159,7 @@ export class Evaluator {
         throw error;
       }
       this.#names = new Map();
-      this.#path = settings.search_path;
+      this.#path = sessionSettings.search_path;
       if (this.#isClosed) destroy(client);
       return (this.#client = client);
     });

@@ -10,7 +10,10 @@ import type { Program, ProgramColumn, Side } from './program.js';
 
 export interface Statement {
   readonly text: string;
-  /** The search_path that it has to be prepared and run in. */
+  /**
+   * The search_path that it has to be prepared and run in: the one of its expressions, so that all
+   * that is not theirs is named with its schema.
+   */
   readonly path: string;
   /** Functions of others may be called by it. */
   readonly foreign: boolean;
@@ -101,7 +104,7 @@ class Group {
     });
     const lists = [
       'r.i',
-      `array_to_string(array_remove(array[${matched.join(', ')}], null), ',')`,
+      `pg_catalog.array_to_string(pg_catalog.array_remove(array[${matched.join(', ')}], null), ',')`,
       ...bodies,
     ];
     const fields = numbered.map(({ column, key }) => `, ${key} ${transportType(column)}`);
@@ -115,7 +118,7 @@ class Group {
         .join(', ');
     const text =
       `select ${lists.join(', ')} ` +
-      `from jsonb_to_recordset($1::jsonb) as r(i integer, o text, t timestamptz${fields.join('')}), ` +
+      `from pg_catalog.jsonb_to_recordset($1::jsonb) as r(i integer, o text, t timestamptz${fields.join('')}), ` +
       `lateral (select ${side('old')}) as old, lateral (select ${side('new')}) as new` +
       (isHidden ? '' : `, lateral ${event}`);
     const { path, foreign } = this.#first;

@@ -16,7 +16,7 @@ export interface LoggedTable extends TableIds {
   readonly name: string;
   /** The names of the primary key's columns; empty when there is none. */
   readonly primaryKey: readonly string[];
-  /** The columns' types by column name, as `format_type` prints them with `public` in the path. */
+  /** The columns' types by column name: those of pg_catalog bare, others qualified. */
   readonly types: ReadonlyMap<string, string>;
   /** The names of the columns that rows in the log have. */
   readonly sent: ReadonlySet<string>;
@@ -69,10 +69,16 @@ interface Schema {
 }
 
 export class SchemaVersions {
+  /** The names of the types of pg_catalog. */
+  readonly catalogTypes: ReadonlySet<string>;
   readonly #schemas = new Map<string, Schema>();
   /** The schema of each table, by its oid. */
   readonly #places = new Map<number, string>();
   #epoch = 0;
+
+  constructor(catalogTypes: ReadonlySet<string> = new Set()) {
+    this.catalogTypes = catalogTypes;
+  }
 
   /** Changes whenever a version does. */
   get epoch(): number {
@@ -142,7 +148,7 @@ function describe(table: TableDocument): Omit<LoggedTable, 'schemaId'> {
     columns,
     identity: key.length > 0 ? key : unique ? [unique.pgstream_id] : null,
     primaryKey: table.primary_key_columns,
-    types: new Map(table.columns.map(({ name, type }) => [name, type.replace(/^public\./, '')])),
+    types: new Map(table.columns.map(({ name, type }) => [name, type])),
     sent: new Set(table.columns.flatMap(({ name, generated }) => (generated ? [] : name))),
   };
 }

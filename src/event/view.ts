@@ -46,7 +46,7 @@ export class View {
     const { epoch } = versions;
     if (this.#prepared?.epoch === epoch) return this.#prepared;
     const logged = versions.find(this.#relation.schema, this.#relation.oid);
-    const all = columnTypes(this.#relation, this.#types, logged);
+    const all = columnTypes(this.#relation, this.#types, logged, versions.catalogTypes);
     const places = this.#places;
     const relation = places ? restrictRelation(this.#relation, places) : this.#relation;
     const types = places ? places.map((i) => all[i]!) : all;

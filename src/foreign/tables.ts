@@ -1,6 +1,7 @@
 /** What the catalogs of a database say of its tables, for SQL that makes them elsewhere. */
 import type pg from 'pg';
 import { PgstreamError } from '../errors.js';
+import { identifier } from '../schema/describe.js';
 
 export interface EnumType {
   readonly schema: string;
@@ -111,7 +112,8 @@ const query = (keyOfForeign: string) => `
   order by 1, 2`;
 
 /**
- * Reads the tables of a schema that may be read, or those that are named, which may be foreign.
+ * Reads the tables of a schema that may be read, or those that are named, which may be foreign. Names
+ * are as in SQL; one without a schema is of `schema`.
  *
  * @throws PgstreamError `unknown_table`, `nothing_to_read`.
  */
@@ -124,10 +126,12 @@ export async function readTables(
     `select to_regclass('pgstream.foreign_tables') is not null as found`,
   );
   const key = known[0]?.found ? 'pgstream._key_of(t.oid)' : 'null::text[]';
+  const isQualified = (name: string) => !/^\s*("(?:[^"]|"")*"|[^".]*)\s*$/.test(name);
+  const wanted = (name: string) => (isQualified(name) ? name : `${identifier(schema)}.${name}`);
   for (const name of names ?? []) {
     const { rows } = await client.query<{ found: boolean }>(
       'select to_regclass($1) is not null as found',
-      [name],
+      [wanted(name)],
     );
     if (!rows[0]!.found) {
       throw new PgstreamError('unknown_table', `there is no table ${name}`, {
@@ -135,7 +139,7 @@ export async function readTables(
       });
     }
   }
-  const { rows } = await client.query<Table>(query(key), [schema, names]);
+  const { rows } = await client.query<Table>(query(key), [schema, names?.map(wanted) ?? null]);
   if (rows.length === 0) {
     throw new PgstreamError('nothing_to_read', `schema ${schema} has no table that may be read`, {
       hint: 'Name another with --schema, or grant SELECT on its tables.',

@@ -1,7 +1,7 @@
 /** Finds what would make an installation fail, before anything is changed. */
 import pg from 'pg';
 import { exitCode, PgstreamError } from '../errors.js';
-import { pgOptions, type Connection } from '../settings/connection.js';
+import { walsenderOptions, type Connection } from '../settings/connection.js';
 
 export interface Server {
   readonly version: number;
@@ -76,8 +76,7 @@ export function checkInstaller(server: Server, needs: { schema: boolean; slot: b
 
 /** Refuses a connection that cannot stream, as through a pooler. Rejects with the driver's error. */
 export async function checkReplicationConnection(connection: Connection): Promise<void> {
-  const config = { ...pgOptions(connection), replication: 'database' };
-  const client = new pg.Client(config);
+  const client = new pg.Client(walsenderOptions(connection));
   client.on('error', () => undefined);
   try {
     await client.connect();

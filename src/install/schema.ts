@@ -38,7 +38,10 @@ export async function withClient<T>(
   }
 }
 
-/** Runs the work in one transaction, alone among installers, with the server's warnings handed on. */
+/**
+ * Runs the work in one transaction, alone among installers, with the server's warnings handed on. The
+ * files of sql/ and migrations/ leave it to whoever runs them that names mean pg_catalog's.
+ */
 async function inTransaction<T>(
   client: pg.Client,
   onWarning: (text: string) => void,
@@ -50,6 +53,7 @@ async function inTransaction<T>(
   await client.query('begin');
   try {
     await client.query('set local client_min_messages = warning');
+    await client.query('set local search_path = pg_catalog, pg_temp');
     await client.query("select pg_advisory_xact_lock(hashtextextended('pgstream.install', 0))");
     const result = await work();
     await client.query('commit');
@@ -68,7 +72,6 @@ export function installSchema(
   onWarning: (text: string) => void = () => undefined,
 ): Promise<string[]> {
   return inTransaction(client, onWarning, async () => {
-    await client.query('set local search_path = pg_catalog, pg_temp');
     await client.query(await readBundle('ledger.sql'));
     const ran = await migrate(client, 'up');
     await client.query(await readBundle('code.sql'));

@@ -3,14 +3,13 @@
  * https://www.postgresql.org/docs/current/protocol-replication.html
  */
 import pg from 'pg';
-import { pgOptions, type Connection } from '../settings/connection.js';
+import { walsenderOptions, type Connection } from '../settings/connection.js';
 import { databaseError } from '../settings/database-error.js';
 import { parseHistory, type Timelines } from './timelines.js';
 
 /** Rejects with a PgstreamError. */
 export async function readTimelines(connection: Connection): Promise<Timelines> {
-  const config = { ...pgOptions(connection), replication: 'database' };
-  const client = new pg.Client(config);
+  const client = new pg.Client(walsenderOptions(connection));
   client.on('error', () => undefined); // reported by the query that it breaks
   try {
     await client.connect();

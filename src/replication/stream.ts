@@ -7,7 +7,7 @@
  */
 import pg from 'pg';
 import { exitCode, PgstreamError } from '../errors.js';
-import { pgOptions, type Connection } from '../settings/connection.js';
+import { streamOptions, type Connection } from '../settings/connection.js';
 import { asksForReply, copyTag, statusUpdate, type Arrivals } from './copy-data.js';
 import { formatLsn, type Lsn } from './lsn.js';
 import { nextFeedback } from './liveness.js';
@@ -42,9 +42,7 @@ const feedbackEveryMs = 500;
 
 /** Opens the connection and starts the stream. Rejects with the driver's error. */
 export async function openStream(options: StreamOptions): Promise<Stream> {
-  // `replication` is a startup parameter that the type declarations of `pg` leave out.
-  const config = { ...pgOptions(options.connection), replication: 'database' };
-  const client = new pg.Client(config);
+  const client = new pg.Client(streamOptions(options.connection));
   const stream = new Stream(client, options);
   await stream.start();
   return stream;

@@ -47,6 +47,12 @@ export interface Connection {
  * What every session of ours is pinned to, so that the text of a value never depends on settings
  * of the role, the database or the server.
  *
+ * Invariant: no statement of ours can be captured by an object outside pg_catalog. Functions and
+ * operators are looked up by name in the search_path, and the best match wins wherever it stands: with
+ * `public` in the path, whoever may create in it runs code as the role of the session. So the path
+ * leads nowhere else; `pg_temp` is named because it would come first otherwise. A statement names
+ * whatever is not of pg_catalog by its schema.
+ *
  * @see https://www.postgresql.org/docs/current/runtime-config-client.html
  */
 export const sessionSettings = {
@@ -55,11 +61,19 @@ export const sessionSettings = {
   intervalstyle: 'postgres',
   extra_float_digits: '1',
   bytea_output: 'hex',
-  search_path: 'public',
+  search_path: 'pg_catalog, pg_temp',
   quote_all_identifiers: 'off',
   default_transaction_isolation: 'read committed',
   client_encoding: 'UTF8',
 } as const;
+
+/**
+ * The search_path that decides how values print that are names, such as those of regclass: objects of
+ * `public` bare, others qualified. It is set where rows are printed and nowhere else: on the connection
+ * that streams, which runs no SQL, and for the COPY of a snapshot, which names everything, operators
+ * and types too, by its schema.
+ */
+export const printingPath = 'public';
 
 function describe(this: Connection): string {
   const isSocket = this.host.startsWith('/');
@@ -187,9 +201,27 @@ const passwordFromFile = ({ host, port, user, database = user }: Connection) =>
   });
 
 /** Options for `pg`, with the session pinned to `sessionSettings`. */
-export function pgOptions(connection: Connection): ClientConfig {
+export const pgOptions = (connection: Connection): ClientConfig =>
+  pinnedOptions(connection, sessionSettings);
+
+/** Options for `pg` that open a walsender, which takes replication commands. */
+export const walsenderOptions = (
+  connection: Connection,
+  pinned: Readonly<Record<string, string>> = sessionSettings,
+): ClientConfig =>
+  // `replication` is a startup parameter that the type declarations of `pg` leave out.
+  Object.assign(pinnedOptions(connection, pinned), { replication: 'database' });
+
+/** The same for the connection that streams rows: it prints them, and runs no SQL. */
+export const streamOptions = (connection: Connection): ClientConfig =>
+  walsenderOptions(connection, { ...sessionSettings, search_path: printingPath });
+
+function pinnedOptions(
+  connection: Connection,
+  pinned: Readonly<Record<string, string>>,
+): ClientConfig {
   const { host, port, user, password, database = user, ssl } = connection;
-  const settings = Object.entries(sessionSettings).map(
+  const settings = Object.entries(pinned).map(
     ([name, value]) => `-c ${name}=${value.replaceAll(' ', '\\ ')}`,
   );
   return {

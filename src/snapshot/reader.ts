@@ -6,9 +6,10 @@ import pg from 'pg';
 import { to as copyTo } from 'pg-copy-streams';
 import { PgstreamError } from '../errors.js';
 import type { OutputPlugin } from '../replication/plugin.js';
-import { pgOptions, type Connection } from '../settings/connection.js';
+import { pgOptions, printingPath, type Connection } from '../settings/connection.js';
 import { Lines } from './copy-text.js';
-import { describeShape, type KeyColumn, type Shape } from './shape.js';
+import type { KeyColumn } from './key.js';
+import { describeShape, type Shape } from './shape.js';
 
 /**
  * `lock_timeout`, in milliseconds: whoever comes next for the table waits behind us. Without
@@ -89,6 +90,8 @@ export class Reader {
     if (fullName(shape.relation, shape.kind) !== name) throw renamed();
     const query = selectRows(shape, select(shape.key));
     const expectedRows = isEstimated ? await expected(client, shape) : undefined;
+    // From here to the end of the transaction, no other statement is run.
+    await client.query(`set local search_path = ${printingPath}`);
     const stream = client.query(copyTo(`copy (${query}) to stdout`));
     // Whoever reads the lines is told.
     stream.on('error', () => undefined);
@@ -145,15 +148,42 @@ const isUnknown = (error: unknown) =>
 const renamed = () =>
   new PgstreamError('55P03', 'the table was renamed at this moment', { hint: 'Read it again.' });
 
-function selectRows(shape: Shape, part: Part | undefined): string {
+/**
+ * The one statement that is parsed where values are printed, with `public` in the path: so whatever it
+ * names has its schema, and neither a function nor an operator is looked up.
+ */
+export function selectRows(shape: Shape, part: Part | undefined): string {
   const { key, relation } = shape;
   const columns = relation.columns.map(({ name }) => `t.${pg.escapeIdentifier(name)}`);
   const from = `from ${fullName(relation, shape.kind)} t`;
   if (!part) return `select ${[...columns, 't.tableoid', 't.ctid'].join()} ${from}`;
-  const names = key.map(({ name }) => `t.${pg.escapeIdentifier(name)}`).join();
-  const after = part.after?.map((text, i) => `${pg.escapeLiteral(text)}::${key[i]!.type}`).join();
-  const where = after === undefined ? '' : ` where (${names}) > (${after})`;
-  return `select ${columns.join()} ${from}${where} order by ${names} limit ${part.limit}`;
+  const where = part.after ? ` where ${isBehind(key, part.after)}` : '';
+  const order = key.map((column) => `${valueOf(column)} using ${column.less}`).join();
+  return `select ${columns.join()} ${from}${where} order by ${order} limit ${part.limit}`;
+}
+
+const valueOf = ({ name, compared }: KeyColumn) => `t.${pg.escapeIdentifier(name)}::${compared}`;
+
+/** Whether a row comes after the one with these values. */
+function isBehind(key: readonly KeyColumn[], after: readonly string[]): string {
+  const values = key.map(valueOf);
+  const last = key.map(
+    ({ type, compared }, i) => `${pg.escapeLiteral(after[i]!)}::${type}::${compared}`,
+  );
+  const [first, ...rest] = key.map(({ greater }) => greater);
+  // An index serves this as a whole, but it takes one operator for all columns.
+  if (rest.every((operator) => operator === first)) {
+    return `(${values.join()}) ${first} (${last.join()})`;
+  }
+  // The index is gone through from the first column's value on.
+  const start = `not ${values[0]} ${key[0]!.less} ${last[0]}`;
+  const behind = key.map(({ greater }, i) =>
+    [
+      ...key.slice(0, i).map(({ equal }, before) => `${values[before]} ${equal} ${last[before]}`),
+      `${values[i]} ${greater} ${last[i]}`,
+    ].join(' and '),
+  );
+  return `${start} and (${behind.join(' or ')})`;
 }
 
 async function expected(client: pg.Client, shape: Shape): Promise<number> {

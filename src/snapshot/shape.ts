@@ -4,14 +4,7 @@ import { PgstreamError } from '../errors.js';
 import { typeName } from '../event/type-name.js';
 import type { Relation } from '../replication/pgoutput.js';
 import type { OutputPlugin } from '../replication/plugin.js';
-
-export interface KeyColumn {
-  readonly name: string;
-  /** Its type without a modifier, for literals. */
-  readonly type: string;
-  /** Name, type and collation: while these are the same, so is the order of the rows. */
-  readonly signature: string;
-}
+import { readKey, type KeyColumn } from './key.js';
 
 export interface Shape {
   /** As `pg_current_snapshot()` prints it. */
@@ -21,7 +14,7 @@ export interface Shape {
   readonly streamedType: (typeOid: number) => string | undefined;
   /** `pg_class.relkind` */
   readonly kind: string;
-  /** The first unique key of these: the primary key, the replica identity; none where it is empty. */
+  /** What tells one row from another, in this order; empty where nothing can be used for that. */
   readonly key: readonly KeyColumn[];
 }
 
@@ -40,7 +33,6 @@ interface Row {
     identity: boolean;
     base: { oid: number; schema: string; name: string } | null;
   }[];
-  key: KeyColumn[] | null;
 }
 
 /**
@@ -60,6 +52,8 @@ export async function describeShape(
     });
   }
   const { snapshot, schema, name, kind, replica_identity: replicaIdentity, columns } = row;
+  const key = await readKey(client, oid);
+  const sent = new Set(columns.map((column) => column.name));
   const bases = new Map(columns.map(({ typeOid, base }) => [typeOid, base]));
   return {
     snapshot,
@@ -81,7 +75,7 @@ export async function describeShape(
       const base = bases.get(typeOid);
       return base ? typeName(base.schema, base.name) : undefined;
     },
-    key: row.key ?? [],
+    key: key.every((column) => sent.has(column.name)) ? key : [],
   };
 }
 
@@ -93,7 +87,7 @@ const shapeQuery = `
     join pg_namespace n on n.oid = c.relnamespace
     where c.oid = $1
   ), indexes as (
-    select i.indkey::smallint[] as attnums, i.indnkeyatts, i.indisprimary, i.indisreplident,
+    select i.indkey::smallint[] as attnums,
            case r.relreplident
              when 'd' then i.indisprimary and i.indimmediate
              when 'i' then i.indisreplident
@@ -103,7 +97,7 @@ const shapeQuery = `
     join pg_index i on i.indrelid = r.oid
     where i.indisvalid and (i.indisprimary or i.indisreplident)
   ), columns as (
-    select a.attnum, a.attname, a.atttypid, a.atttypmod, a.attcollation, a.attnotnull,
+    select a.attnum, a.attname, a.atttypid, a.atttypmod,
            r.relreplident = 'f' or exists (
              select from indexes i where i.is_identity and a.attnum = any (i.attnums)) as identity
     from relation r
@@ -118,17 +112,6 @@ const shapeQuery = `
     select b.atttypid, t.typbasetype
     from bases b
     join pg_type t on t.oid = b.base and t.typtype = 'd'
-  ), keys as (
-    select i.indisprimary, json_agg(json_build_object(
-             'name', c.attname, 'type', format_type(c.atttypid, -1),
-             'signature', concat_ws(' ', quote_ident(c.attname), format_type(c.atttypid, -1),
-               nullif(c.attcollation, 0)::regcollation)) order by k.n) as key
-    from indexes i
-    cross join lateral unnest(i.attnums) with ordinality k(attnum, n)
-    left join columns c on c.attnum = k.attnum
-    where k.n <= i.indnkeyatts and (i.indisprimary or i.indisreplident)
-    group by i.indisprimary, i.attnums
-    having bool_and(c.attnotnull is true)
   )
   select pg_current_snapshot()::text as snapshot, r.nspname as schema, r.relname as name,
          r.relkind as kind, r.relreplident as replica_identity,
@@ -143,6 +126,5 @@ const shapeQuery = `
                       join pg_namespace n on n.oid = t.typnamespace
                       where b.atttypid = c.atttypid and n.nspname <> 'pg_catalog'))
                     order by c.attnum)
-           from columns c), '[]') as columns,
-         (select k.key from keys k order by k.indisprimary desc limit 1) as key
+           from columns c), '[]') as columns
   from relation r`;

@@ -2,7 +2,7 @@ import { PgstreamError } from '../errors.js';
 import { keyColumns, withPartitionIdentity } from '../event/identity.js';
 import type { Relation } from '../replication/pgoutput.js';
 import type { TableDescription } from '../source/catalog.js';
-import type { KeyColumn } from './shape.js';
+import type { KeyColumn } from './key.js';
 
 /** What the changes of the table, which is read by this key, tell of the rows that they are of. */
 export function tellingOf(
@@ -17,6 +17,8 @@ export function tellingOf(
   const isKey = !partitionIdentity || key.every(({ name }) => told.includes(name));
   if (key.length > 0 && isKey) return 'keys';
   throw new PgstreamError('mixed_identities', 'its changes do not tell which row they are of', {
-    hint: 'Give the table a primary key, and its partitions replica identity default or full.',
+    hint:
+      'Give the table a primary key, of types that have no domains inside them, and its partitions ' +
+      'replica identity default or full.',
   });
 }

@@ -4,7 +4,7 @@ import type { Relation } from '../replication/pgoutput.js';
 import { arrayLiteral } from './array-literal.js';
 
 export interface TableDescription {
-  /** The name of each column's type, as `format_type` prints it with `public` in the path. */
+  /** The name of each column's type, as `format_type` prints it: of pg_catalog bare, else qualified. */
   readonly types: readonly string[];
   /** The names of the primary key's columns; empty when there is none. */
   readonly primaryKey: readonly string[];
@@ -75,3 +75,10 @@ export async function describeTable(
 
 /** What `format_type` says of an oid that stands for no type. */
 const unknownType = '???';
+
+/** The names of the types of pg_catalog. */
+export async function catalogTypes(sql: Sql): Promise<ReadonlySet<string>> {
+  const rows = await sql<{ name: string }[]>`
+    select typname as name from pg_type where typnamespace = 'pg_catalog'::regnamespace`;
+  return new Set(rows.map(({ name }) => name));
+}

@@ -4,6 +4,7 @@ import { SchemaVersions } from '../event/schema-versions.js';
 import type { Lsn } from '../replication/lsn.js';
 import { Registry } from '../subscriptions/registry.js';
 import type { SlotName } from './ahead.js';
+import { catalogTypes } from './catalog.js';
 import { markOlderThanSlot } from './passed.js';
 import { loadSchemaVersions } from './schema-log.js';
 import { loadSubscriptions } from './subscriptions.js';
@@ -25,7 +26,7 @@ export async function loadState(
   for (const subscription of await loadSubscriptions(sql, transactions, position)) {
     registry.set(subscription);
   }
-  const versions = new SchemaVersions();
+  const versions = new SchemaVersions(await catalogTypes(sql));
   const logged = await loadSchemaVersions(sql, transactions, position);
   for (const { id, schema_name: name, schema } of logged) {
     versions.apply(name, id, schema);

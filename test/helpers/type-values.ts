@@ -201,6 +201,9 @@ export const typeDefinitions = `
   create domain app.small_amount as public.amount check (value < 100);
   create domain public.words as text[];
   create domain app.big as bigint;
+  create type public.path as enum ('a', 'b c');
+  create type public."char" as (n integer, t text);
+  create type app."user" as enum ('a', 'b c');
   create type public.floatrange as range (subtype = float8, subtype_diff = float8mi);
   create table public.mood_log (id integer primary key);
   create table app."Mood log" (id integer primary key);
@@ -219,5 +222,8 @@ export const createdTypes: Record<string, readonly [type: string, ...values: str
   small_amount: ['app.small_amount', '99.99'],
   words: ['public.words', '{}', '{a,NULL,"b,\\"c"}'],
   big: ['app.big', '-9223372036854775808', '9223372036854775807'],
+  like_catalog: ['public.path', 'a', 'b c'],
+  like_char: ['public."char"', '(1,x)'],
+  key_word: ['app."user"', 'a', 'b c'],
   floatrange: ['public.floatrange', '[0.1,0.30000000000000004)', 'empty', '(,1e-07]'],
 };

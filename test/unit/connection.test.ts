@@ -9,6 +9,8 @@ import {
   postgresOptions,
   resolveConnection,
   sessionSettings,
+  streamOptions,
+  walsenderOptions,
 } from '../../src/settings/connection.js';
 
 const directory = mkdtempSync(join(tmpdir(), 'connection-'));
@@ -270,6 +272,17 @@ describe('the options of a driver', () => {
     for (const [name, value] of Object.entries(sessionSettings)) {
       expect(options.options).toContain(`-c ${name}=${value.replace(' ', '\\ ')}`);
     }
+  });
+
+  test('for pg on the connection that streams print names as with public in the path', () => {
+    const { options, ...others } = streamOptions(connection);
+    const { options: pinned, ...usual } = pgOptions(connection);
+    expect(others).toEqual({ ...usual, replication: 'database' });
+    expect(options).toBe(pinned!.replace('pg_catalog,\\ pg_temp', 'public'));
+    expect(walsenderOptions(connection)).toMatchObject({
+      options: pinned,
+      replication: 'database',
+    });
   });
 
   test('for postgres pin every session setting', () => {

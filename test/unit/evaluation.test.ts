@@ -1,4 +1,6 @@
-import { describe, expect, test } from 'vitest';
+import { loadModule } from 'libpg-query';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { unqualified } from '../../scripts/unqualified.mjs';
 import { Plan } from '../../src/evaluation/plan.js';
 import type { Program } from '../../src/evaluation/program.js';
 import { statementsFor } from '../../src/evaluation/statement.js';
@@ -12,6 +14,8 @@ const program = (given: Partial<Program> = {}): Program => ({
 });
 
 const column = (row: 'new' | 'old', name: string, type = 'text') => ({ row, name, type });
+
+beforeAll(loadModule);
 
 describe('statements', () => {
   test('ask for all programs of a table at once, with each value sent once', () => {
@@ -42,6 +46,21 @@ describe('statements', () => {
   test('hold no more than a hundred programs', () => {
     const many = Array.from({ length: 250 }, () => program({ filter: 'true' }));
     expect(statementsFor(many, []).map(({ programs }) => programs.length)).toEqual([100, 100, 50]);
+  });
+
+  test('leave nothing to the path of the expressions but these themselves', () => {
+    const columns = [
+      column('new', 'a', 'integer'),
+      column('old', 'op'),
+      column('old', 'j', 'json'),
+    ];
+    const path = 'pg_catalog, public, pg_temp';
+    const programs = [
+      program({ path, columns, filter: 'new.a = 1', payload: 'public.shape(new.a)' }),
+      program({ path, columns, filter: 'new.a = 2' }),
+    ];
+    const [statement] = statementsFor(programs, ['new.a', 'old.op', 'old.j']);
+    expect(unqualified(statement!.text)).toEqual(['=', '=', '=']);
   });
 
   test('keep a column that is called op apart from the op of the event', () => {

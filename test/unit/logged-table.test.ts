@@ -12,7 +12,8 @@ const relation: Relation = {
   replicaIdentity: 'd',
   columns: [column('id', 23), column('mood', 16_400)],
 };
-const described = ['integer', 'mood as streamed'];
+const described = ['integer', 'public.temper'];
+const catalogTypes = new Set(['path']);
 
 /** A table of a version, with these types by column name. */
 function logged(types: Record<string, string>, { name = 'orders', generated = '' } = {}) {
@@ -33,12 +34,19 @@ function logged(types: Record<string, string>, { name = 'orders', generated = ''
 
 test('a type of a user is named by the version in force, one of Postgres by the stream', () => {
   const version = logged({ id: 'text', mood: 'public.feeling' });
-  expect(columnTypes(relation, described, version)).toEqual(['integer', 'feeling']);
+  expect(columnTypes(relation, described, version, catalogTypes)).toEqual(['integer', 'feeling']);
 });
 
 test('what the version does not know is named by the stream', () => {
-  expect(columnTypes(relation, described, undefined)).toEqual(described);
-  expect(columnTypes(relation, described, logged({ id: 'integer' }))).toEqual(described);
+  for (const version of [undefined, logged({ id: 'integer' })]) {
+    expect(columnTypes(relation, described, version, catalogTypes)).toEqual(['integer', 'temper']);
+  }
+});
+
+test('a type of public that is called like one of pg_catalog keeps its schema', () => {
+  const version = logged({ id: 'integer', mood: 'public.path' });
+  const types = columnTypes(relation, described, version, catalogTypes);
+  expect(types).toEqual(['integer', 'public.path']);
 });
 
 test.each<[string, ReturnType<typeof logged>, boolean]>([

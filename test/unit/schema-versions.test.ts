@@ -55,7 +55,7 @@ describe('the version in force', () => {
     });
   });
 
-  test('names types of public without their schema, and knows which columns are never sent', () => {
+  test('names types of users with their schema, and knows which columns are never sent', () => {
     const columns = [
       column('a', { type: 'public.mood[]' }),
       column('b', { type: 'app.mood' }),
@@ -63,7 +63,7 @@ describe('the version in force', () => {
     ];
     expect(versionsOf(table('orders', columns)).find('public', oidOf('orders'))).toMatchObject({
       types: new Map([
-        ['a', 'mood[]'],
+        ['a', 'public.mood[]'],
         ['b', 'app.mood'],
         ['c', 'integer'],
       ]),

@@ -1,10 +1,14 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { loadModule } from 'libpg-query';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { unqualified } from '../../scripts/unqualified.mjs';
 import { barOf } from '../../src/commands/progress.js';
 import { NULL, UNCHANGED, type Tuple } from '../../src/replication/pgoutput.js';
 import { textOf } from '../../src/replication/tuple.js';
 import { parseSnapshotSetting } from '../../src/settings/snapshot-tables.js';
 import { Lines, parseLine } from '../../src/snapshot/copy-text.js';
+import type { KeyColumn } from '../../src/snapshot/key.js';
+import { selectRows } from '../../src/snapshot/reader.js';
 import { keyTexts, Seam } from '../../src/snapshot/seam.js';
 import { Visible } from '../../src/snapshot/visible.js';
 
@@ -137,4 +141,51 @@ test('the bar shows how far it is, and is full when all is done', () => {
   expect(barOf([half])).toBe('[######------------------]  25 %  50 of 200 rows  app.a: running');
   expect(barOf([full])).toBe('[########################] 100 %  50 of 50 rows  app.a: done');
   expect(barOf([{ ...half, rows: 500 }])).toContain(' 99 %  500 of 500 rows');
+});
+
+describe('the statement that reads rows', () => {
+  beforeAll(loadModule);
+
+  const keyColumn = (name: string, type: string, of = 'pg_catalog'): KeyColumn => ({
+    name,
+    type,
+    compared: type,
+    less: `operator(${of}.<)`,
+    equal: `operator(${of}.=)`,
+    greater: `operator(${of}.>)`,
+    signature: `${name} ${type}`,
+  });
+  const columns = ['n', 'k"', 'v'].map((name) => ({
+    name,
+    typeOid: 25,
+    typmod: -1,
+    identity: true,
+  }));
+  const statement = (key: readonly KeyColumn[]) => {
+    const relation = { tag: 'relation', oid: 1, schema: 'app', name: 't', replicaIdentity: 'd' };
+    const shape = {
+      snapshot: '',
+      kind: 'r',
+      key,
+      streamedType: () => undefined,
+      relation: { ...relation, tag: 'relation', columns },
+    } as const;
+    return selectRows(shape, key.length > 0 ? { after: ["it's", '\\'], limit: 9 } : undefined);
+  };
+  const number = keyColumn('n', 'pg_catalog.int4');
+
+  test.each([
+    ['without a key', []],
+    ['by a key', [number]],
+    ['by a key of several columns', [number, keyColumn('k"', 'pg_catalog.text')]],
+    ['by a key with orders of several schemas', [number, keyColumn('k"', 'ext.citext', 'ext')]],
+  ])('%s leaves no name to the search_path', (_, key) => {
+    expect(unqualified(statement(key))).toEqual([]);
+  });
+
+  test('compares a key as a whole where that can be said', () => {
+    expect(statement([number, keyColumn('k"', 'pg_catalog.text')])).toContain(
+      `where (t."n"::pg_catalog.int4,t."k"""::pg_catalog.text) operator(pg_catalog.>) (`,
+    );
+  });
 });
