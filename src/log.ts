@@ -1,5 +1,6 @@
 import { destination, pino, stdTimeFunctions, type DestinationStream, type Logger } from 'pino';
 import { build } from 'pino-pretty';
+import { withoutValues } from './settings/server-error.js';
 
 /** From the most to the least talkative. */
 export const logLevels = ['trace', 'debug', 'info', 'warn', 'error'] as const;
@@ -26,9 +27,26 @@ const stderr = (): DestinationStream =>
     : destination({ dest: 2, sync: true });
 
 /**
+ * What a log says of an error: what it is, and where. Its cause and whatever else it carries stay
+ * out, since drivers attach DETAIL, CONTEXT, parameters and bytes of answers.
+ */
+function told(error: Error): Error {
+  const { message, code, hint, stack } = withoutValues(error) as Error & Record<string, unknown>;
+  const bare = new Error(message);
+  return Object.assign(bare, { stack }, code !== undefined && { code }, hint && { hint });
+}
+
+/** An error is logged as `err`, or alone. */
+function tell(entry: unknown): unknown {
+  if (entry instanceof Error) return told(entry);
+  if (typeof entry !== 'object' || entry === null || !('err' in entry)) return entry;
+  return entry.err instanceof Error ? { ...entry, err: told(entry.err) } : entry;
+}
+
+/**
  * A logger to stderr: lines for people on a terminal, JSON elsewhere. Values under names such as
  * `password`, `secret` and `authorization` are hidden, down to the third level, and so are the
- * passwords of URLs wherever they appear.
+ * passwords of URLs wherever they appear; of errors, what may hold a value of a row.
  */
 export const createLog = (level: LogLevel, output: DestinationStream = stderr()): Log =>
   pino(
@@ -37,7 +55,12 @@ export const createLog = (level: LogLevel, output: DestinationStream = stderr())
       redact: secrets,
       timestamp: stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
-      hooks: { streamWrite: (line) => line.replace(urlPassword, '$1:[Redacted]@') },
+      hooks: {
+        logMethod([entry, ...rest], method) {
+          method.apply(this, [tell(entry), ...rest] as Parameters<typeof method>);
+        },
+        streamWrite: (line) => line.replace(urlPassword, '$1:[Redacted]@'),
+      },
     },
     output,
   );

@@ -13,7 +13,7 @@ import { seal } from './secrets/seal.js';
 import { createRoutes } from './server/routes.js';
 import { startServer } from './server/server.js';
 import type { Settings } from './settings/settings.js';
-import { openPool, openSource } from './source/source.js';
+import { openPool, openServingPool, openSource } from './source/source.js';
 import type { SubscriptionKey } from './subscriptions/request.js';
 import { createSubscriptionStore } from './subscriptions/store.js';
 import { isTrouble, Tenure } from './tenure.js';
@@ -51,12 +51,10 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
   });
   const sql = openPool(connection, () => void tenure?.leaveSlot());
   const store = source.store && openPool(source.store);
+  const serving = openServingPool(source.store ?? connection);
   const explain = (error: unknown) => slotError(error, connection, slotName);
   const routes = createRoutes({
-    store: createSubscriptionStore(
-      store ?? sql,
-      sealAs((source.store ?? connection).user, settings),
-    ),
+    store: createSubscriptionStore(serving, sealAs((source.store ?? connection).user, settings)),
     status: () => ({ slot: slotName, ...(tenure?.status ?? waiting()) }),
     measure: () => tenure?.measured ?? { ...nothing, ...waiting() },
     explain: (error) => slotError(error, source.store ?? connection, slotName),
@@ -101,7 +99,11 @@ export async function run(settings: Settings, { log, signal }: RunOptions): Prom
     }
   } finally {
     await server.close();
-    await Promise.all([sql.end({ timeout: 1 }), store?.end({ timeout: 1 })]);
+    await Promise.all([
+      sql.end({ timeout: 1 }),
+      store?.end({ timeout: 1 }),
+      serving.end({ timeout: 1 }),
+    ]);
     log.info('stopped');
   }
 }

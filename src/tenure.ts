@@ -29,6 +29,7 @@ import { readTimelines } from './replication/read-timelines.js';
 import { slotError } from './replication/slot-error.js';
 import { timelineAt, type Timelines } from './replication/timelines.js';
 import { SecretKeeper } from './secrets/keeper.js';
+import { withoutValues } from './settings/server-error.js';
 import type { Measured } from './server/metrics.js';
 import { describeTable } from './source/catalog.js';
 import { forgetUnrecorded } from './snapshot/jobs.js';
@@ -422,9 +423,10 @@ export class Tenure {
     (error) => this.#fail(error),
   );
 
+  /** Events pass through our statements: what their errors quote goes no further. */
   readonly #explain = (error: unknown): PgstreamError => {
     const { connection, slotName } = this.#around.source;
-    return slotError(error, connection, slotName);
+    return slotError(withoutValues(error), connection, slotName);
   };
 
   readonly #fail = (error: unknown): void => this.#failure.abort(error);

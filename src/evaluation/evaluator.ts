@@ -7,6 +7,8 @@
  */
 import pg from 'pg';
 import { pgOptions, sessionSettings, type Connection } from '../settings/connection.js';
+import { isServerError } from '../settings/server-error.js';
+import { conditionOf } from '../settings/sqlstate.js';
 import type { Statement } from './statement.js';
 
 export interface EvaluatorOptions {
@@ -17,7 +19,10 @@ export interface EvaluatorOptions {
   readonly terminate: (pid: number) => void;
 }
 
-/** The expressions could not be evaluated, and it is they that are to blame. */
+/**
+ * The expressions could not be evaluated, and it is they that are to blame. The message holds nothing
+ * of the row: it is a condition of Postgres, or a sentence of ours.
+ */
 export class EvaluationError extends Error {
   readonly isTimeout: boolean;
 
@@ -38,6 +43,8 @@ const mostLosses = 3;
 /** Statements that a session may hold, since each takes memory of the server. */
 const mostStatements = 500;
 const queryCanceled = '57014';
+/** What happens to a server or a connection, and may be otherwise on the next one. */
+const isOfServer = /^(08|55|57(?!014)|58)/;
 
 /** Beside what every session of ours is pinned to: all that a verdict could depend on. */
 const settings = {
@@ -79,15 +86,13 @@ export class Evaluator {
         return await this.#run(client, statement, events);
       } catch (error) {
         if (this.#isClosed) throw error;
-        const { code = '', message } = error as { code?: string; message: string };
-        const isTimeout = error instanceof EvaluationError || code === queryCanceled;
-        if (!isTimeout && /^[0-46-9A-F].|^5[0-46]/.test(code)) {
-          throw new EvaluationError(message, false);
-        } else if (code === queryCanceled) {
-          throw new EvaluationError(`it takes longer than ${timeoutMs} ms`, true);
+        if (isServerError(error) && !isOfServer.test(error.code)) {
+          throw error.code === queryCanceled
+            ? new EvaluationError(`it takes longer than ${timeoutMs} ms`, true)
+            : new EvaluationError(conditionOf(error.code), false);
         }
         this.#drop(client);
-        if (isTimeout) throw error;
+        if (error instanceof EvaluationError) throw error;
         if (losses === mostLosses) {
           throw new EvaluationError('the connection is lost whenever it is evaluated', true);
         }

@@ -123,18 +123,20 @@ export class Troubled {
     trouble.failures++;
     trouble.timeouts = error.isTimeout ? trouble.timeouts + 1 : 0;
     const isInvalid = trouble.failures >= mostFailures || trouble.timeouts >= mostTimeouts;
+    const reason = `${subjectOf(subscription.program!)} fails: ${error.message}`;
     if (isInvalid) {
-      trouble.invalid =
-        `its expressions failed ${trouble.failures} times in a row: ${error.message}; ` +
-        'change filter or payload';
+      trouble.invalid = `${reason}, ${trouble.failures} times in a row; change filter or payload`;
     }
     if (isInvalid || !this.#failed.has(subscription.program!)) {
       this.#failed.add(subscription.program!);
-      onTrouble(subscription, error.message, isInvalid);
+      onTrouble(subscription, reason, isInvalid);
     }
-    return { kind: 'failed', reason: error.message, isInvalid };
+    return { kind: 'failed', reason, isInvalid };
   }
 }
+
+const subjectOf = ({ filter, payload }: Program): string =>
+  payload === undefined ? 'the filter' : filter === undefined ? 'the payload' : 'filter or payload';
 
 const isSame = (a: Program | null, b: Program | null) =>
   a === b || JSON.stringify(a) === JSON.stringify(b);

@@ -259,7 +259,7 @@ export class Line {
   #expect(wanted: number): void {
     if (this.#at >= this.#end) throw cutShort();
     if (this.bytes[this.#at] !== wanted) {
-      throw undecodable(`byte ${this.bytes[this.#at]} where ${wanted} was expected`);
+      throw undecodable(`no ${JSON.stringify(String.fromCharCode(wanted))} at byte ${this.#at}`);
     }
     this.#at++;
   }

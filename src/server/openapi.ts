@@ -35,10 +35,12 @@ export function describeApi(routes: readonly Route[]): object {
 function describeRoute({ path, open, summary, takes, answers }: Route): object {
   const usual = {
     ...(!open && { 401: STATUS_CODES[401]! }),
+    403: 'Without a token: a web page asks that is not of this machine.',
     ...(takes && { 413: STATUS_CODES[413]! }),
+    421: 'Without a token: the server is called by a name that is not of this machine.',
   };
   const responses = Object.entries({ ...answers, ...usual }).map(([status, description]) => {
-    const isError = Number(status) >= 400 && path !== '/ready';
+    const isError = Number(status) >= 400 && !(path === '/ready' && status === '503');
     return [status, { description, ...(isError && { content: json(error) }) }] as const;
   });
   return {

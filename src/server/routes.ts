@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { exitCode, type PgstreamError } from '../errors.js';
 import type { Report } from '../lease/row.js';
+import { answered } from '../source/persist.js';
 import { subscribeBody, toColumns, unsubscribeBody } from '../subscriptions/request.js';
 import type { SubscriptionStore } from '../subscriptions/store.js';
 import { createMetrics, type Measured } from './metrics.js';
@@ -21,20 +22,23 @@ export interface RouteOptions {
   readonly explain: (error: unknown) => PgstreamError;
 }
 
+/** The statements have limits of their own; this is for a server that does not keep them. */
+const answerMs = 15_000;
+
 const refused = 'The body is not as described, or SQL refuses what it says.';
 const unknown = 'There is no subscription of this id.';
-const away = 'The database of the subscriptions cannot be reached.';
+const away = 'The database of the subscriptions cannot be reached, or does not answer in time.';
 
 export function createRoutes({ store, status, measure, explain }: RouteOptions): Route[] {
   const metrics = createMetrics(measure);
   /** The caller's mistake is a 400 with what SQL says of it; a store that is away a 503. */
   const withStore = async <T>(work: () => Promise<T>): Promise<T> => {
     try {
-      return await work();
+      return await answered(work(), answerMs);
     } catch (error) {
       const { code, message, hint, exitCode: exit } = explain(error);
       const isCallers = exit !== exitCode.cannotConnect && /^(22|23|0A|42501$|42622$)/.test(code);
-      throw new HttpError(isCallers ? 400 : 503, message, hint);
+      throw new HttpError(isCallers ? 400 : 503, message, hint ?? wayOut(code));
     }
   };
 
@@ -140,6 +144,16 @@ export function createRoutes({ store, status, measure, explain }: RouteOptions):
     },
   ];
   return routes;
+}
+
+/** What to do where the server gives no hint. */
+function wayOut(code: string): string | undefined {
+  if (code === 'no_answer') return 'Look whether it was done all the same, and try again.';
+  if (code !== '55P03' && code !== '57014') return undefined;
+  return (
+    'Somebody has locked what this needs. Try again, or see who: select pid, mode from pg_locks ' +
+    "where granted and relation = 'pgstream.webhook_subscriptions'::regclass;"
+  );
 }
 
 function parse<T>(schema: z.ZodType<T>, body: unknown): T {

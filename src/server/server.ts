@@ -6,6 +6,7 @@ import type { z } from 'zod';
 import { PgstreamError } from '../errors.js';
 import type { Log } from '../log.js';
 import type { Settings } from '../settings/settings.js';
+import { refusalOf } from './visitor.js';
 
 export interface Reply {
   readonly status: number;
@@ -42,8 +43,9 @@ export async function startServer(
   routes: readonly Route[],
   log: Log,
 ): Promise<RunningServer> {
+  const admit = token === undefined ? guard(address, log) : () => undefined;
   const server = http.createServer({ requestTimeout: readTimeout }, (request, response) => {
-    handle(request, routes, token)
+    handle(request, routes, token, admit)
       .catch((error: unknown) => replyTo(error, log))
       .then(({ status, body, contentType }) => {
         log.debug({ method: request.method, path: request.url, status }, 'request answered');
@@ -81,11 +83,34 @@ export class HttpError extends Error {
   }
 }
 
+/** Refuses whom this server is not for where it asks for no token; the log tells of it once. */
+function guard(
+  { host = 'localhost' }: Settings['server']['address'],
+  log: Log,
+): (request: http.IncomingMessage) => void {
+  let isTold = false;
+  return ({ headersDistinct, url = '/' }) => {
+    const { host: hosts = [], origin: origins = [] } = headersDistinct;
+    const refusal = refusalOf({ hosts, origins, target: url }, host);
+    if (!refusal) return;
+    if (!isTold)
+      log.warn({ reason: refusal.message }, 'refused a request that may be of a web page');
+    isTold = true;
+    throw new HttpError(refusal.status, refusal.message, strangerHint);
+  };
+}
+
+const strangerHint =
+  'Without a token only this machine is answered, as localhost, 127.0.0.1 or [::1]. For other ' +
+  'names set PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_TOKEN.';
+
 async function handle(
   request: http.IncomingMessage,
   routes: readonly Route[],
   token: string | undefined,
+  admit: (request: http.IncomingMessage) => void,
 ): Promise<Reply> {
+  admit(request);
   const known = routesTo(routes, request.url);
   if (known.length === 0) throw new HttpError(404, 'Not Found');
   const { route, id } = known.find(({ route: { method } }) => method === request.method) ?? {};

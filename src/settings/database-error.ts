@@ -1,5 +1,6 @@
 import { PgstreamError, exitCode } from '../errors.js';
 import type { Connection } from './connection.js';
+import { isDetailARow } from './server-error.js';
 
 interface Failure {
   code: string;
@@ -92,7 +93,7 @@ function explain(
 /**
  * Turns an error of `pg` or `postgres` into one that a user can act on. Where connecting failed or
  * the connection was lost, the exit code is 4; any other error of the server keeps its SQLSTATE,
- * message, DETAIL and HINT, with exit code 1.
+ * message and HINT, and its DETAIL unless that is a row, with exit code 1.
  */
 export function databaseError(error: unknown, connection: Connection): PgstreamError {
   if (error instanceof PgstreamError) return error;
@@ -115,8 +116,13 @@ export function databaseError(error: unknown, connection: Connection): PgstreamE
       { hint: 'Try again when the server is up.', exitCode: exitCode.cannotConnect, cause: error },
     );
   }
-  return new PgstreamError(code || 'unexpected', detail ? `${message} (${detail})` : message, {
-    hint: failure.hint,
-    cause: error,
-  });
+  const isDetailTold = detail && !isDetailARow(code);
+  return new PgstreamError(
+    code || 'unexpected',
+    isDetailTold ? `${message} (${detail})` : message,
+    {
+      hint: failure.hint,
+      cause: error,
+    },
+  );
 }

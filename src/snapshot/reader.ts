@@ -1,12 +1,16 @@
 /**
  * Reads rows of a table by COPY, no faster than they are taken: what has not been asked for stays at
  * the server. The transaction, with its lock on the table and its snapshot, ends with the reading.
+ *
+ * Generated columns, output functions and policies are code of others that runs over the rows: of
+ * what fails from the planning on, nothing is told but the SQLSTATE.
  */
 import pg from 'pg';
 import { to as copyTo } from 'pg-copy-streams';
 import { PgstreamError } from '../errors.js';
 import type { OutputPlugin } from '../replication/plugin.js';
 import { pgOptions, printingPath, type Connection } from '../settings/connection.js';
+import { withoutTexts } from '../settings/server-error.js';
 import { Lines } from './copy-text.js';
 import type { KeyColumn } from './key.js';
 import { describeShape, type Shape } from './shape.js';
@@ -89,7 +93,11 @@ export class Reader {
     const shape = await describeShape(client, oid, this.#plugin);
     if (fullName(shape.relation, shape.kind) !== name) throw renamed();
     const query = selectRows(shape, select(shape.key));
-    const expectedRows = isEstimated ? await expected(client, shape) : undefined;
+    const expectedRows = isEstimated
+      ? await expected(client, shape).catch((error: unknown) => {
+          throw unreadable(error);
+        })
+      : undefined;
     // From here to the end of the transaction, no other statement is run.
     await client.query(`set local search_path = ${printingPath}`);
     const stream = client.query(copyTo(`copy (${query}) to stdout`));
@@ -98,7 +106,11 @@ export class Reader {
     let isDone = false;
     async function* lines(): AsyncGenerator<Buffer, void> {
       const cut = new Lines();
-      for await (const bytes of stream) yield* cut.of(bytes as Buffer);
+      try {
+        for await (const bytes of stream) yield* cut.of(bytes as Buffer);
+      } catch (error) {
+        throw unreadable(error);
+      }
       isDone = true;
     }
     return {
@@ -144,6 +156,14 @@ async function nameOf(client: pg.Client, oid: number): Promise<string> {
 /** There is no such table, or no such schema. */
 const isUnknown = (error: unknown) =>
   ['42P01', '3F000'].includes((error as { code?: string }).code ?? '');
+
+/** What reading rows has failed with, without what that says of them. */
+const unreadable = (error: unknown) =>
+  (error as { code?: string }).code === '42501'
+    ? new PgstreamError('42501', "the runner's role may not read all of it", {
+        hint: 'It needs SELECT on every column, and BYPASSRLS where row-level security is on.',
+      })
+    : withoutTexts(error);
 
 const renamed = () =>
   new PgstreamError('55P03', 'the table was renamed at this moment', { hint: 'Read it again.' });

@@ -1,13 +1,15 @@
 /**
  * Refreshes the cached tables of foreign databases that are due. It has a connection of its own, so
  * that a foreign database that is slow or away keeps nothing else waiting; what fails is noted by
- * pgstream.refresh_due() itself, for pgstream.cached_status.
+ * pgstream.refresh_due() itself, for pgstream.cached_status. The log holds nothing of the rows.
  */
 import postgres from 'postgres';
 import { exitCode } from '../errors.js';
 import type { Log } from '../log.js';
 import { postgresOptions, type Connection } from '../settings/connection.js';
 import { databaseError } from '../settings/database-error.js';
+import { withoutTexts } from '../settings/server-error.js';
+import { conditionOf } from '../settings/sqlstate.js';
 import { oneAtATime } from './one-at-a-time.js';
 
 /** How often it is looked whether something is due. */
@@ -48,7 +50,7 @@ export class ForeignRefresher {
     try {
       const [due] = await this.#sql`
         select from pgstream.cached_tables where next_refresh_at <= clock_timestamp() limit 1`;
-      if (due) await this.#sql`call pgstream.refresh_due()`.simple();
+      if (due) await this.#call();
       if (due) await this.#tell();
       if (this.#reason !== undefined) this.#log.info('foreign tables can be refreshed again');
       this.#reason = undefined;
@@ -63,12 +65,23 @@ export class ForeignRefresher {
     }
   }
 
-  /** Each cached table once, when it begins to fail. */
+  /** Triggers and constraints of others run over what is written, also when it is committed. */
+  async #call(): Promise<void> {
+    try {
+      await this.#sql`call pgstream.refresh_due()`.simple();
+    } catch (error) {
+      throw withoutTexts(error);
+    }
+  }
+
+  /** Each cached table once, when it begins to fail, with the SQLSTATE that its error begins with. */
   async #tell(): Promise<void> {
-    const failing = await this.#sql<{ target: string; reason: string }[]>`
-      select target::text, last_error as reason from pgstream.cached_tables where failures > 0`;
-    for (const { target, reason } of failing) {
+    const failing = await this.#sql<{ target: string; code: string }[]>`
+      select target::text, pg_catalog.left(last_error, 5) as code
+      from pgstream.cached_tables where failures > 0`;
+    for (const { target, code } of failing) {
       if (this.#failing.has(target)) continue;
+      const reason = conditionOf(code);
       this.#log.warn({ target, reason }, 'a cached table could not be refreshed');
     }
     this.#failing = new Set(failing.map(({ target }) => target));

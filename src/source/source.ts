@@ -108,6 +108,20 @@ export function openPool(connection: Connection, onLost: () => void = () => unde
   });
 }
 
+/**
+ * A pool for requests of others over HTTP: apart from that of the runner, which must not wait behind
+ * them, and left where there are none. No statement waits for ever for what somebody has locked.
+ */
+export function openServingPool(connection: Connection): Sql {
+  const options = postgresOptions(connection);
+  return postgres({
+    ...options,
+    max: 4,
+    idle_timeout: 30,
+    connection: { ...options.connection, lock_timeout: 2_000, statement_timeout: 10_000 },
+  });
+}
+
 interface DatabaseIdentity {
   readonly system: bigint;
   readonly database: string;

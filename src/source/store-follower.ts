@@ -7,6 +7,7 @@
  */
 import type { ListenMeta, Sql } from 'postgres';
 import type { Log } from '../log.js';
+import { withoutValues } from '../settings/server-error.js';
 import { oneAtATime } from './one-at-a-time.js';
 import type { Transactions } from './transactions.js';
 
@@ -95,7 +96,7 @@ export class StoreFollower {
       this.#isAway = false;
     } catch (error) {
       if (this.#isStopped) return;
-      const reason = (error as Error).message;
+      const { message: reason } = withoutValues(error) as Error;
       if (!this.#isAway) log.warn({ reason }, 'cannot follow the store of the subscriptions');
       this.#isAway = true;
       this.#copySoon();

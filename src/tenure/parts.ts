@@ -9,6 +9,7 @@ import { SlotFollower } from '../replication/follow.js';
 import { readTimelines } from '../replication/read-timelines.js';
 import { forkBefore, type Timelines } from '../replication/timelines.js';
 import { databaseError } from '../settings/database-error.js';
+import { withoutValues } from '../settings/server-error.js';
 import { SnapshotWorker, type WorkerOptions } from '../snapshot/worker.js';
 import { describeTable } from '../source/catalog.js';
 import { persist } from '../source/persist.js';
@@ -121,7 +122,7 @@ export async function workAtSnapshots(
     describeTable: (relation, streamedType) => describeTable(sql, relation, streamedType),
     tables: settings.snapshotTables,
     confirmed: () => lease.confirmed,
-    explain: (error) => databaseError(error, source.connection),
+    explain: (error) => databaseError(withoutValues(error), source.connection),
     log,
     signal: AbortSignal.any([stop, ended]),
   });

@@ -179,7 +179,7 @@ test('an expression that fails for an event costs that event, which can be repla
     expect(await status('divides')).toMatchObject({
       dead: 100,
       errors: 100,
-      last_error: 'division by zero',
+      last_error: 'the filter fails: division by zero (22012)',
     });
   }, patience);
   expect(await status('other')).toMatchObject({ errors: 0, dead: 0 });

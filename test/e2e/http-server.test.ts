@@ -211,6 +211,55 @@ describe('POST /webhooks/subscribe', () => {
   });
 });
 
+test('a change that is refused does not tell the headers that stand there', async () => {
+  await post('/webhooks/subscribe', { url, headers: { authorization: 'MARK-4711' }, secret });
+  for (const wrong of [{ timeout: '1 ms' }, { max_in_flight: 0 }, { rate: -1 }]) {
+    const answer = await post('/webhooks/subscribe', { url, ...wrong });
+    expect(answer).toMatchObject({
+      status: 400,
+      body: { message: expect.stringMatching(/violates check constraint/) },
+    });
+    expect(JSON.stringify(answer.body)).not.toMatch(/MARK-4711|whsec/);
+  }
+  expect(runner.stderr).not.toContain('MARK-4711');
+});
+
+describe('while somebody has locked the subscriptions', () => {
+  test('each request is answered 503, with what to do, and the events go on', async () => {
+    const { sql } = database;
+    const { body: made } = await post('/webhooks/subscribe', { url });
+    const locker = await sql.reserve();
+    try {
+      await locker`begin`;
+      await locker`lock table pgstream.webhook_subscriptions in access exclusive mode`;
+      const at = `/webhooks/${String(made['id'])}`;
+      const answers = await Promise.all([
+        ...Array.from({ length: 6 }, () => ask('/webhooks')),
+        ask(at),
+        ask(at, { method: 'DELETE' }),
+        post('/webhooks/subscribe', { url, name: 'more' }),
+        post('/webhooks/unsubscribe', { url }),
+      ]);
+      for (const answer of answers) {
+        expect(answer).toMatchObject({
+          status: 503,
+          body: {
+            message: expect.stringMatching(/lock timeout|not answered/),
+            hint: expect.any(String),
+          },
+        });
+      }
+      expect(answers[0]!.body['hint']).toContain('pg_locks');
+      expect((await ask('/ready')).status).toBe(200);
+    } finally {
+      await locker`rollback`;
+      locker.release();
+    }
+    await eventually(async () => expect((await ask('/webhooks')).status).toBe(200));
+    expect(await rows()).toHaveLength(1);
+  });
+});
+
 describe('POST /webhooks/unsubscribe', () => {
   test('deletes exactly the row of this url, schema, table and name', async () => {
     const exact = { url, schema: 'public', table: 'test' };

@@ -126,19 +126,30 @@ describe('where connecting failed', () => {
 });
 
 describe('any other error of the server', () => {
-  const duplicate = serverError('23505', 'duplicate key value violates unique constraint "x"', {
-    detail: 'Key (id)=(1) already exists.',
-    hint: 'Use on conflict.',
+  const inUse = serverError('55006', 'database "shop" is being accessed by other users', {
+    detail: 'There is 1 other session using the database.',
+    hint: 'End it.',
   });
 
   test('keeps its SQLSTATE, message, DETAIL and HINT, and is a failure', () => {
-    expect(databaseError(duplicate, connection)).toMatchObject({
-      code: '23505',
-      message: 'duplicate key value violates unique constraint "x" (Key (id)=(1) already exists.)',
-      hint: 'Use on conflict.',
+    expect(databaseError(inUse, connection)).toMatchObject({
+      code: '55006',
+      message:
+        'database "shop" is being accessed by other users ' +
+        '(There is 1 other session using the database.)',
+      hint: 'End it.',
       exitCode: exitCode.failed,
-      cause: duplicate,
+      cause: inUse,
     });
+  });
+
+  test('keeps a DETAIL to itself that is a row', () => {
+    const duplicate = serverError('23505', 'duplicate key value violates unique constraint "x"', {
+      detail: 'Key (id)=(1) already exists.',
+    });
+    expect(databaseError(duplicate, connection).message).toBe(
+      'duplicate key value violates unique constraint "x"',
+    );
   });
 
   test('is left alone when it is one of ours already', () => {
