@@ -36,6 +36,7 @@ set local search_path = pg_catalog, pg_temp;
 \ir snapshots.sql
 \ir snapshot_status.sql
 \ir rewritten_rows.sql
+\ir error_texts.sql
 \ir foreign_remote.sql
 \ir foreign_types.sql
 \ir foreign_dependents.sql
