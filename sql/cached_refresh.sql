@@ -1,3 +1,5 @@
+-- When a copy is refreshed, and what is noted of it.
+
 create or replace function pgstream._refresh(target regclass) returns bigint
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
@@ -6,20 +8,27 @@ declare
   v_cached pgstream.cached_tables;
   v_begin constant timestamptz := clock_timestamp();
   v_since text;
+  v_merged record;
+  v_present text[];
   v_changed bigint;
 begin
   select c.* into v_cached from pgstream.cached_tables c where c.target = _refresh.target;
+  perform pgstream._check_readable(v_cached);
   v_cached := pgstream._follow_columns(v_cached);
   if v_cached.mode = 'materialized_view' then
-    execute format('refresh materialized view concurrently %s', v_cached.target);
+    -- Postgres does it with the rights of the owner
+    v_present := pgstream._temporary_objects();
+    perform pgstream._execute(
+      array[format('refresh materialized view concurrently %s', v_cached.target)]);
+    perform pgstream._check_left_behind(v_present, pgstream._owner_of(v_cached.target),
+                                        v_cached.target::text);
   else
     if v_cached.compared_at > v_begin - interval '1 day' then
       v_since := v_cached.watermark_value;
     end if;
-    v_changed := pgstream._merge(v_cached, v_since);
-    if v_cached.watermark is not null then
-      v_cached.watermark_value := pgstream._newest(v_cached, v_since is not null);
-    end if;
+    select * into v_merged from pgstream._merge_rows(v_cached, v_since);
+    v_changed := v_merged.changed;
+    v_cached.watermark_value := coalesce(v_merged.newest, v_since);
   end if;
   update pgstream.cached_tables c
   set refreshed_at = v_begin, duration = clock_timestamp() - v_begin, rows_changed = v_changed,
@@ -107,6 +116,9 @@ as $$
 declare
   v_target regclass;
   v_away text;
+  v_constraint text;
+  v_column text;
+  v_problem text;
 begin
   drifted := '{}';
   -- just found out, when it was to be brought in step
@@ -115,7 +127,10 @@ begin
   join pgstream.foreign_tables f on f.relation = c.source
   join pgstream.foreign_databases d on d.server_name = f.server_name
   where c.target = targets[1] and d.last_error ^@ '08' and d.last_error_at >= now();
-  foreach v_target in array targets loop
+  -- first those whose code is confined: it could have what waits for the commit run early
+  for v_target in
+    select t from unnest(targets) t order by pgstream._could_become_us(pgstream._owner_of(t)), t
+  loop
     if v_away is not null then
       perform pgstream._note_failure(v_target, v_away);
       continue;
@@ -123,10 +138,12 @@ begin
     begin
       perform pgstream._refresh(v_target);
     exception when others then
-      perform pgstream._note_failure(v_target, concat_ws(' ', sqlstate, sqlerrm));
+      get stacked diagnostics v_constraint = constraint_name, v_column = column_name;
+      v_problem := pgstream._error_text(sqlstate, sqlerrm, v_constraint, v_column);
+      perform pgstream._note_failure(v_target, v_problem);
       -- the others would wait for the same connection in vain
       if sqlstate ^@ '08' then
-        v_away := concat_ws(' ', sqlstate, sqlerrm);
+        v_away := v_problem;
         update pgstream.foreign_databases d
         set last_error = v_away, last_error_at = clock_timestamp()
         from pgstream.foreign_tables f, pgstream.cached_tables c
@@ -170,10 +187,13 @@ begin
         return false;
       end if;
     end if;
+    if not pgstream._try_lock(format('foreign.%s', server_name)) then
+      return false; -- another session brings it in step
+    end if;
     perform pgstream._sync(pgstream._foreign_database(server_name));
   exception when others then
     update pgstream.foreign_databases d
-    set last_error = concat_ws(' ', sqlstate, sqlerrm), last_error_at = clock_timestamp()
+    set last_error = pgstream._error_text(sqlstate, sqlerrm), last_error_at = clock_timestamp()
     where d.server_name = _keep_in_step.server_name;
     return false;
   end;

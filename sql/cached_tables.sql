@@ -82,7 +82,8 @@ declare
   v_key constant text := (select string_agg(quote_ident(k), ', ') from unnest(key_columns) k);
 begin
   if mode = 'materialized_view' then
-    execute format('create materialized view %s as select * from %s', target, source);
+    perform pgstream._execute(
+      array[format('create materialized view %s as select * from %s', target, source)]);
     execute format('create unique index on %s (%s)', target, v_key);
   else
     execute format('create table %s as select %s from %s with no data', target,
@@ -136,7 +137,7 @@ declare
   v_known pgstream.cached_tables;
 begin
   perform pgstream._check_cache(source, v_key, watermark, mode);
-  perform pg_advisory_xact_lock(hashtextextended(format('pgstream.cache.%s', v_name), 0));
+  perform pgstream._take_turn(format('cache.%s', v_name), v_name);
   v_target := to_regclass(v_name);
   select c.* into v_known from pgstream.cached_tables c where c.target = v_target;
   if v_target is not null
@@ -147,6 +148,8 @@ begin
             hint = 'Choose another target.';
   end if;
   if v_target is null then
+    perform pgstream._hold(array[source]);
+    perform pgstream._check_reader(source, pgstream._oid_of(current_user));
     v_target := pgstream._create_target(source, v_name, mode, v_key);
     insert into pgstream.cached_tables (target, source, mode, key_columns, columns)
     values (v_target, source, mode, v_key, pgstream._columns_of(source));
@@ -156,7 +159,8 @@ begin
       watermark_value = null
   where c.target = v_target;
   perform pgstream.refresh_cached_table(v_target);
-  execute format('analyze %s', v_target);
+  perform pgstream._execute_as_owner(pgstream._owner_of(v_target), v_name,
+                                     array[format('analyze %s', v_target)]);
   return v_target;
 end
 $$;

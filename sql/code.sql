@@ -40,6 +40,9 @@ set local search_path = pg_catalog, pg_temp;
 \ir snapshots.sql
 \ir snapshot_status.sql
 \ir rewritten_rows.sql
+\ir error_texts.sql
+\ir owners.sql
+\ir confined.sql
 \ir foreign_remote.sql
 \ir foreign_types.sql
 \ir foreign_dependents.sql
@@ -50,6 +53,7 @@ set local search_path = pg_catalog, pg_temp;
 \ir foreign_servers.sql
 \ir foreign_import.sql
 \ir foreign_status.sql
+\ir cached_sources.sql
 \ir cached_tables.sql
 \ir cached_merge.sql
 \ir cached_refresh.sql

@@ -1,6 +1,9 @@
 -- Views that stand on a column whose type changes have to make way, and are made again as they
 -- were: with their owners, grants, comments and indexes. Postgres has no other way to change such a
 -- column.
+--
+-- Each is made by its owner: the text of a view is the owner's, and parsing it, or filling a
+-- materialized view, runs what it names.
 
 create or replace function pgstream._views_on(rel oid, column_number smallint default null)
   returns table (relation oid, depth integer)
@@ -145,10 +148,6 @@ begin
   return next format('alter table %s owner to %I', v_name, v_view.owner);
   return query select * from pgstream._grants(rel);
   return query select * from pgstream._comments(rel);
-  if v_view.source is not null then
-    return next format('update pgstream.cached_tables set target = %L where target = %s::oid',
-                       v_name, rel);
-  end if;
 end
 $$;
 
@@ -156,45 +155,69 @@ comment on function pgstream._definition is
   'The statements that make a view, or a materialized one, as it is. whole: one that caches a '
   'foreign table gets all columns that the table has by then.';
 
-create or replace function pgstream._take_down(rel oid, column_number smallint default null)
-  returns text[]
+create or replace function pgstream._recipe(rel regclass, whole boolean default false)
+  returns jsonb
+  language sql stable parallel safe
+begin atomic
+  select jsonb_build_object(
+    'oid', rel::oid::bigint, 'name', rel::text, 'owner', c.relowner::bigint,
+    'statements', array(select d from pgstream._definition(rel, whole) d))
+  from pg_class c
+  where c.oid = rel;
+end;
+
+comment on function pgstream._recipe is
+  'All that pgstream._make_again needs to know of a view that is about to be dropped.';
+
+create or replace function pgstream._make_way(rel oid, column_number smallint default null)
+  returns jsonb
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
 as $$
 declare
   v_view record;
-  v_statements text[] := '{}';
+  v_recipes jsonb := '[]';
 begin
   for v_view in
-    select v.relation, v.relation::regclass as name, c.relkind
+    select v.relation::regclass as name, c.relkind
     from pgstream._views_on(rel, column_number) v
     join pg_class c on c.oid = v.relation
     order by v.depth desc
   loop
-    v_statements := array(select * from pgstream._definition(v_view.relation)) || v_statements;
+    v_recipes := pgstream._recipe(v_view.name) || v_recipes;
     execute format('drop %s %s',
                    case when v_view.relkind = 'm' then 'materialized view' else 'view' end,
                    v_view.name);
   end loop;
-  return v_statements;
+  return v_recipes;
 end
 $$;
 
-comment on function pgstream._take_down is
-  'Drops all views on a relation, or on one of its columns, and returns the statements that make '
+comment on function pgstream._make_way is
+  'Drops all views on a relation, or on one of its columns, and returns what is needed to make '
   'them again.';
 
-create or replace function pgstream._run_all(statements text[]) returns void
+create or replace function pgstream._make_again(recipes jsonb) returns void
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_statement text;
+  v_view record;
 begin
-  foreach v_statement in array statements loop
-    execute v_statement;
+  for v_view in
+    select r.oid, r.name, r.owner, r.statements
+    from rows from (
+      jsonb_to_recordset(recipes) as (oid oid, name text, owner oid, statements text[])
+    ) with ordinality r(oid, name, owner, statements, n)
+    order by r.n
+  loop
+    perform pgstream._execute_as_owner(v_view.owner, v_view.name, v_view.statements);
+    update pgstream.cached_tables c
+    set target = to_regclass(v_view.name)
+    where c.target = v_view.oid;
   end loop;
 end
 $$;
 
-comment on function pgstream._run_all is 'Runs statements, one after the other.';
+comment on function pgstream._make_again is
+  'Makes views as they were, each with the rights of its owner.';

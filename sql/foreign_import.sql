@@ -81,7 +81,7 @@ begin
     jsonb_build_object('server_name', server_name, 'local_schema', v_local_schema, 'host', host,
                        'port', port, 'dbname', dbname, 'username', username,
                        'remote_schema', remote_schema));
-  perform pg_advisory_xact_lock(hashtextextended('pgstream.foreign', 0));
+  perform pgstream._take_turn('foreign', 'the import of a foreign database');
   if to_regnamespace(quote_ident(v_local_schema)) is null then
     if not has_database_privilege(current_database(), 'create') then
       raise exception 'role % may not create schema %', current_user, v_local_schema

@@ -34,6 +34,22 @@ comment on function pgstream._matched_tables is
   'The foreign tables of a server beside the tables that its database has; is_same: by the oid. '
   'by_name: oids mean nothing any more.';
 
+create or replace function pgstream._take_turn(what text, subject text) returns void
+  language plpgsql volatile parallel unsafe
+  set search_path = pg_catalog, pg_temp
+as $$
+begin
+  -- each deployment may do the same at once, and one import takes seconds
+  if not pgstream._try_lock(what, deadline => clock_timestamp() + interval '1 min') then
+    raise exception '% is being worked on by another transaction', subject
+      using errcode = 'lock_not_available', hint = 'Run the same again when that has ended.';
+  end if;
+end
+$$;
+
+comment on function pgstream._take_turn is
+  'Waits for others that do the same, for a minute, and keeps them out until the transaction ends.';
+
 create or replace function pgstream._foreign_database(server_name text)
   returns pgstream.foreign_databases
   language plpgsql volatile parallel unsafe
@@ -42,8 +58,8 @@ as $$
 declare
   v_database pgstream.foreign_databases;
 begin
-  perform pg_advisory_xact_lock(
-    hashtextextended(format('pgstream.foreign.%s', server_name), 0));
+  perform pgstream._take_turn(format('foreign.%s', server_name),
+                              format('foreign database %s', server_name));
   select d.* into v_database
   from pgstream.foreign_databases d
   join pg_foreign_server s on s.srvname = d.server_name

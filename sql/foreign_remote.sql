@@ -93,7 +93,8 @@ begin
   into v_database using v_server.dbname;
   place := format('%s:%s/%s#%s', v_server.host, v_server.port, v_server.dbname, v_database);
 
-  -- every database of a cluster sees the locks of all the others
+  -- every database of a cluster sees the locks of all the others; the key is drawn anew each time,
+  -- so nobody can hold it before, and holding it together with us changes nothing
   perform pg_advisory_xact_lock(v_key);
   execute
     'select exists (

@@ -58,7 +58,7 @@ exception
     problem := 'a materialized view needs a label that was added only now: sync again';
   when others then
     action := 'failed';
-    problem := sqlerrm;
+    problem := pgstream._error_text(sqlstate, sqlerrm);
 end
 $$;
 

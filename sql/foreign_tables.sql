@@ -61,7 +61,7 @@ as $$
 declare
   v_plan record;
   v_column record;
-  v_again text[] := '{}';
+  v_again jsonb := '[]';
   v_unknown text;
 begin
   select * into v_plan
@@ -76,7 +76,7 @@ begin
   done := done || array(select * from pgstream._rename_columns(relation, v_plan.renamed));
 
   for v_column in select g.* from jsonb_to_recordset(v_plan.gone) g(number smallint, name text) loop
-    v_again := pgstream._take_down(relation, v_column.number) || v_again;
+    v_again := pgstream._make_way(relation, v_column.number) || v_again;
     execute format('alter foreign table %s drop column %I', relation,
                    format('pgstream.gone.%s', v_column.number));
     done := done || format('column %s dropped', v_column.name);
@@ -86,9 +86,12 @@ begin
     from jsonb_to_recordset(v_plan.retyped) r(number smallint, type text)
     join pg_attribute a on a.attrelid = relation and a.attnum = r.number
   loop
-    v_again := pgstream._take_down(relation, v_column.number) || v_again;
-    execute format('alter foreign table %s alter column %I type %s', relation, v_column.attname,
-                   v_column.type);
+    v_again := pgstream._make_way(relation, v_column.number) || v_again;
+    -- which looks at defaults and checks anew
+    perform pgstream._execute_as_owner(
+      pgstream._owner_of(relation), relation::text,
+      array[format('alter foreign table %s alter column %I type %s', relation, v_column.attname,
+                   v_column.type)]);
     done := done || format('column %s is %s', v_column.attname, v_column.type);
   end loop;
   for v_column in
@@ -111,7 +114,7 @@ begin
       v_unknown := concat_ws(', ', v_unknown, v_column.is_now);
     end if;
   end loop;
-  perform pgstream._run_all(v_again);
+  perform pgstream._make_again(v_again);
 
   update pgstream.foreign_tables f
   set columns = pgstream._kept_columns(_alter_foreign_table.columns, v_plan.kept)

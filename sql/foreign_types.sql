@@ -1,7 +1,9 @@
 -- Which type a column of a foreign table gets here. Types of Postgres itself are the same
 -- everywhere: their oids are below 10000. Of the others, enum types are mirrored in the local
 -- schema, domains become what they are made of, a type of the same extension or of the same name is
--- taken where there is one here, and all else is pgstream.foreign_text. A condition on a column of
+-- taken where there is one here, and all else is pgstream.foreign_text. A type of the same name has
+-- to belong to who could be the owner of the server anyway: reading a value of it runs code of its
+-- owner, and what it is called is the choice of the foreign database. A condition on a column of
 -- a mirrored type or of foreign_text is never sent to the other database, where it could not be
 -- understood.
 
@@ -18,7 +20,7 @@ end;
 comment on function pgstream._is_readable_anywhere is
   'Whether a type of Postgres itself exists here, and its values can be read in any database.';
 
-create or replace function pgstream._type_like(type jsonb) returns oid
+create or replace function pgstream._type_like(type jsonb, reader oid) returns oid
   language sql stable strict parallel safe
 begin atomic
   select t.oid
@@ -27,14 +29,16 @@ begin atomic
   left join pg_depend d
     on d.classid = 'pg_type'::regclass and d.objid = t.oid and d.deptype = 'e'
   where t.typname = type ->> 'name' and t.typtype::text = type ->> 'kind'
-    and t.typisdefined and (d.objid is not null or n.nspname = type ->> 'schema')
+    and t.typisdefined
+    and (d.objid is not null
+         or n.nspname = type ->> 'schema' and pgstream._could_become(t.typowner, reader))
   order by n.nspname = type ->> 'schema' desc, t.oid
   limit 1;
 end;
 
 comment on function pgstream._type_like is
   'The type here that a type of a foreign database stands for: of an extension, or of the same '
-  'schema; null where there is none.';
+  'schema, made by who could be the reader; null where there is none.';
 
 create or replace function pgstream._local_type(
   types jsonb, server text, type oid, typmod integer
@@ -64,7 +68,10 @@ begin
     return case when v_type_name = v_unknown or v_type_name like '%[]' then v_unknown
              else format('%s[]', v_type_name) end;
   end if;
-  return coalesce(format_type(pgstream._type_like(v_type), typmod), v_unknown);
+  select format_type(pgstream._type_like(v_type, s.srvowner), typmod) into v_type_name
+  from pg_foreign_server s
+  where s.srvname = server;
+  return coalesce(v_type_name, v_unknown);
 end
 $$;
 
