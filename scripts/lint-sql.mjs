@@ -14,7 +14,7 @@ const otherPaths = {
   'sql/preview_changes.sql': ["'public'", 'path'],
   // for expressions of users
   'sql/preview.sql': ["program ->> 'path'"],
-  'sql/expressions.sql': ['path'],
+  'sql/expression_analysis.sql': ['path'],
   'src/evaluation/evaluator.ts': ['${path}'],
   // for the rows of a snapshot
   'src/snapshot/reader.ts': ['${printingPath}'],

@@ -92,6 +92,7 @@ export class Reader {
     });
     const shape = await describeShape(client, oid, this.#plugin);
     if (fullName(shape.relation, shape.kind) !== name) throw renamed();
+    await refuseCodeOfOthers(client, oid);
     const query = selectRows(shape, select(shape.key));
     const expectedRows = isEstimated
       ? await expected(client, shape).catch((error: unknown) => {
@@ -164,6 +165,19 @@ const unreadable = (error: unknown) =>
         hint: 'It needs SELECT on every column, and BYPASSRLS where row-level security is on.',
       })
     : withoutTexts(error);
+
+/** Before anything is planned: planning a query alone would run it, with the rights of the runner. */
+async function refuseCodeOfOthers(client: pg.Client, oid: number): Promise<void> {
+  const { rows } = await client.query<{ reason: string | null }>(
+    'select pgstream._untrusted_code($1) as reason',
+    [oid],
+  );
+  const reason = rows[0]?.reason ?? undefined;
+  if (reason === undefined) return;
+  throw new PgstreamError('42501', `reading it could run code of others: ${reason}`, {
+    hint: 'Give that function to a role which has the rights of the runner: alter function ... owner to ...;',
+  });
+}
 
 const renamed = () =>
   new PgstreamError('55P03', 'the table was renamed at this moment', { hint: 'Read it again.' });

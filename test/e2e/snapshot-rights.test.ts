@@ -45,3 +45,62 @@ test('a runner without further rights reads what it was granted, and says what i
   await runner.kill('SIGTERM');
   await receiver.close();
 }, 90_000);
+
+test('a table with an expression in the hands of others is read when it is in those of the runner', async () => {
+  const { database, roles } = await createRoles<'mallory'>({ mallory: '' });
+  const { sql, url } = database;
+  const receiver = await startReceiver();
+  const { name } = roles.mallory;
+  const env = {
+    PGSTREAM_POSTGRES_LISTENER_URL: url,
+    PGSTREAM_WEBHOOK_SUBSCRIPTION_SERVER_ADDRESS: '127.0.0.1:0',
+  };
+  const init = startRunner(['init'], { env });
+  expect(await init.exited).toMatchObject({ code: 0 });
+  await sql.unsafe(`
+    create sequence ran_as_another;
+    grant usage on sequence ran_as_another to public;
+    create schema theirs authorization ${name};
+    set role ${name};
+    create function theirs.one(integer) returns integer language plpgsql immutable as $$
+      begin
+        if current_user <> '${name}' then perform nextval('public.ran_as_another'); end if;
+        return 1;
+      end $$;
+    create table theirs.indexed (id integer primary key, v integer);
+    create table theirs.checked (id integer primary key, v integer check (v < 100 + theirs.one(1)));
+    create table theirs.counted (id integer primary key, v integer);
+    create table theirs.parted (id integer, v integer) partition by range ((v + theirs.one(1)));
+    create table theirs.part partition of theirs.parted default;
+    create table theirs.plain (id integer primary key, v text);
+    insert into theirs.indexed values (1, 1);
+    insert into theirs.checked values (1, 1);
+    insert into theirs.counted values (1, 1);
+    insert into theirs.parted values (1, 1);
+    insert into theirs.plain values (1, 'a');
+    create index on theirs.indexed ((v + theirs.one(1)));
+    create statistics theirs.counts on (v + theirs.one(1)), id from theirs.counted;
+    create index on theirs.plain (lower(v)) where v > 'a';
+    reset role;
+    insert into pgstream.webhook_subscriptions (url) values ('${receiver.url}')`);
+  const runner = startRunner(['run'], { env });
+  await runner.waitForLog(/"streaming"/);
+  const names = ['checked', 'counted', 'indexed', 'parted', 'plain'];
+  const tables = await inState(sql, await request(sql, names, { schema_name: 'theirs' }), 'failed');
+  for (const { state, reason } of tables.slice(0, 4)) {
+    expect({ state, reason }).toEqual({
+      state: 'failed',
+      reason: expect.stringMatching(
+        new RegExp(`could run code of others: theirs.one\\(integer\\), which .*${name}`),
+      ),
+    });
+  }
+  expect(tables[4]).toMatchObject({ state: 'done', rows: 1 });
+  const [{ ran }] = await sql<[{ ran: boolean }]>`select is_called as ran from ran_as_another`;
+  expect(ran).toBe(false);
+
+  await sql.unsafe(`alter function theirs.one(integer) owner to current_user`);
+  await inState(sql, await request(sql, names, { schema_name: 'theirs' }), 'done');
+  await runner.kill('SIGTERM');
+  await receiver.close();
+}, 90_000);
