@@ -99,7 +99,9 @@ test('a table with an expression in the hands of others is read when it is in th
   const [{ ran }] = await sql<[{ ran: boolean }]>`select is_called as ran from ran_as_another`;
   expect(ran).toBe(false);
 
-  await sql.unsafe(`alter function theirs.one(integer) owner to current_user`);
+  await sql.unsafe(`
+    create or replace function theirs.one(integer) returns integer language sql immutable as 'select 1';
+    alter function theirs.one(integer) owner to current_user`);
   await inState(sql, await request(sql, names, { schema_name: 'theirs' }), 'done');
   await runner.kill('SIGTERM');
   await receiver.close();
