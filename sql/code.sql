@@ -1,6 +1,7 @@
 -- Everything of pgstream that stores nothing, in the order in which a user meets it.
--- Safe to run again at any time: an upgrade is the new migrations, then this. What it does not
--- define is gone afterwards.
+-- Safe to run again at any time: an upgrade is the new migrations, then this. What older code has
+-- defined and this does not is gone afterwards. Where the arguments or the result of a function
+-- change, the older one is dropped right before it: two of a name cannot be told apart.
 set local search_path = pg_catalog, pg_temp;
 \ir note_older_code.sql
 \ir xid.sql

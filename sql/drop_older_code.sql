@@ -54,7 +54,7 @@ begin
   for i in 1 .. coalesce(cardinality(v_left), 0) loop
     raise warning '% is not part of pgstream any more, and stays: %',
       substr(v_left[i], length('drop ') + 1), replace(v_reasons[i], E'\n', ', ')
-      using hint = format('Change what uses it; then: %s;', v_left[i]);
+      using hint = format('Change what uses it, if anything; then, as its owner: %s;', v_left[i]);
   end loop;
   perform set_config('pgstream.older_code', '', true);
 end

@@ -93,6 +93,11 @@ const brokenRules = () => sql<{ object: string; rule: string }[]>`
   union all
   select name, 'it has no comment' from types where obj_description(oid, 'pg_type') is null
   union all
+  select format('policy %s', p.polname), 'it has no comment'
+  from pg_policy p
+  join relations r on r.oid = p.polrelid
+  where obj_description(p.oid, 'pg_policy') is null
+  union all
   select 'schema pgstream', 'it has no comment'
   where obj_description('pgstream'::regnamespace, 'pg_namespace') is null
   union all

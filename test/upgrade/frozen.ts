@@ -32,11 +32,12 @@ export async function grantRoles({ sql }: TestDatabase): Promise<void> {
 
 /** Drops them; the databases in which they were granted something are gone. */
 export async function dropRoles(): Promise<void> {
-  const { sql, drop } = await createDatabase({ template: false });
+  const database = await createDatabase({ template: false });
+  const { sql } = database;
   const roles = await sql<{ name: string }[]>`
     select rolname as name from pg_roles where rolname ^@ 'frozen_'`;
   for (const { name } of roles) await sql`drop role ${sql(name)}`;
-  await drop();
+  await database.drop();
 }
 
 /** Restores it, with its endpoints at this address. The roles are there. */
