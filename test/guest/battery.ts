@@ -1,6 +1,17 @@
 import { named, type NamedCase } from './case.js';
 import { alterations } from './cases/alterations.js';
+import { data } from './cases/data.js';
+import { indexes } from './cases/indexes.js';
+import { partitions } from './cases/partitions.js';
 import { tables } from './cases/tables.js';
 
+import { transactions } from './cases/transactions.js';
 /** Every case, in the order in which a reader meets them. */
-export const battery: readonly NamedCase[] = [tables, alterations].flatMap(named);
+export const battery: readonly NamedCase[] = [
+  tables,
+  alterations,
+  data,
+  indexes,
+  partitions,
+  transactions,
+].flatMap(named);

@@ -3,7 +3,7 @@ import { withoutNumbers, type Session } from './session.js';
 
 /** A lock as somebody would say it. */
 export interface Lock {
-  /** Of a relation or an object its name; of anything else its type. */
+  /** Of a relation or an object its name, or `gone`; of anything else its type. */
   readonly of: string;
   readonly mode: string;
   readonly kind: 'relation' | 'publication' | 'advisory' | 'other';
@@ -33,13 +33,14 @@ const allowed: readonly { readonly why: string; readonly what: (lock: Lock) => b
     what: ({ published, mode }) => published && mode === 'ShareUpdateExclusiveLock',
   },
   {
-    why: 'our publications, which nobody else has a reason to change',
-    what: ({ kind, of }) => kind === 'publication' && /^publication (of .* in publication )?pgstream_/.test(of),
+    why: 'our publications and what is in them, which nobody else has a reason to change',
+    what: ({ kind, of }) =>
+      kind === 'publication' &&
+      /^(publication pgstream_|.* in publication pgstream_|gone$)/.test(of),
   },
   {
     why: 'the catalogs are read, which conflicts with rewriting one of them and nothing else',
-    what: ({ of, mode }) =>
-      /^(toast of )?pg_catalog\./.test(of) && mode === 'AccessShareLock',
+    what: ({ of, mode }) => /^(toast of )?pg_catalog\./.test(of) && mode === 'AccessShareLock',
   },
   {
     why: 'the catalogs that say what is published are written, as by any change of a publication',
@@ -96,16 +97,12 @@ export async function locksOf(
     await session.ask('release guest_names', []);
   }
   const unknown = objects.filter((lock) => !names.has(keyOf(lock)));
-  await name(unknown, names, database, (sql, values) =>
-    observer.unsafe(sql, values as string[][]),
-  );
+  await name(unknown, names, database, (sql, values) => observer.unsafe(sql, values as string[][]));
   return held.map((lock) => ({
     mode: lock.mode,
     kind: kindOf(lock),
     published: false,
-    ...(isNamed(lock)
-      ? (names.get(keyOf(lock)) ?? { of: 'something that is gone' })
-      : { of: describe(lock) }),
+    ...(isNamed(lock) ? (names.get(keyOf(lock)) ?? { of: 'gone' }) : { of: describe(lock) }),
   }));
 }
 
@@ -159,8 +156,11 @@ const keyOf = ({ relation, classid, objid }: Held) =>
 
 function kindOf({ locktype, classid }: Held): Lock['kind'] {
   if (locktype === 'relation' || locktype === 'advisory') return locktype;
-  return locktype === 'object' && classid === '6104' ? 'publication' : 'other';
+  return locktype === 'object' && ofPublications.has(classid!) ? 'publication' : 'other';
 }
+
+/** pg_publication, pg_publication_rel, pg_publication_namespace */
+const ofPublications = new Set(['6104', '6106', '6237']);
 
 /** An application's own advisory locks are told by their keys. */
 const describe = ({ locktype, classid, objid, objsubid }: Held): string =>

@@ -92,5 +92,4 @@ async function play(
   }
 }
 
-const roleOf = (step: Step) =>
-  typeof step === 'object' && 'by' in step ? step.by : undefined;
+const roleOf = (step: Step) => (typeof step === 'object' && 'by' in step ? step.by : undefined);
