@@ -33,6 +33,9 @@ const parts = [
   'constraint',
 ];
 
+/** Milliseconds until a statement is cancelled, and its session given up. */
+const patience = 10_000;
+
 export interface Session {
   readonly pid: number;
   /** I: idle, T: in a transaction, E: in one that has failed. */
@@ -56,13 +59,14 @@ export async function openSession(url: string, user?: string): Promise<Session> 
   let sorted = true;
   let status = '';
   let ended = false;
+  let givenUp = false;
   let settle = (): void => undefined;
   const endRows = () => {
     lines.push(...(sorted ? rows.sort() : rows));
     rows = [];
   };
   connection.on('message', (message: Message) => {
-    if (message.name === 'dataRow') rows.push(rowOf(message));
+    if (message.name === 'dataRow') rows.push(withoutNumbers(rowOf(message), names.database));
     else endRows();
     const line = lineOf(message);
     if (line !== undefined) lines.push(withoutNumbers(line, names.database));
@@ -78,8 +82,9 @@ export async function openSession(url: string, user?: string): Promise<Session> 
   });
   await client.connect();
 
+  const pid = (client as unknown as { processID: number }).processID;
   return {
-    pid: (client as unknown as { processID: number }).processID,
+    pid,
     get status() {
       return status;
     },
@@ -87,8 +92,12 @@ export async function openSession(url: string, user?: string): Promise<Session> 
       const text = textOf(step).replace(/\{(port|database)\}/g, (_, name: 'port') => names[name]);
       lines = [];
       sorted = !/\border by\b/i.test(text);
-      if (ended) return ['the session has ended'];
+      if (ended || givenUp) return ['the session has ended'];
       const settled = new Promise<void>((resolve) => (settle = resolve));
+      const cancel = setTimeout(() => {
+        givenUp = true;
+        void cancelStatement(url, pid);
+      }, patience);
       try {
         if (typeof step === 'object' && 'copy' in step) {
           await pipeline(Readable.from([step.rows]), client.query(copyFrom(text)));
@@ -101,6 +110,7 @@ export async function openSession(url: string, user?: string): Promise<Session> 
         // the error is among the messages
       }
       await settled;
+      clearTimeout(cancel);
       return lines;
     },
     async ask(sql, values) {
@@ -114,6 +124,13 @@ export async function openSession(url: string, user?: string): Promise<Session> 
       await end;
     },
   };
+}
+
+async function cancelStatement(url: string, pid: number): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  await client.query('select pg_cancel_backend($1)', [pid]);
+  await client.end();
 }
 
 function rowOf({ fields }: Message): string {
