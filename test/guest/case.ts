@@ -23,6 +23,8 @@ export interface Case {
   readonly given?: string;
   /** Tables of schema app that somebody has subscribed to with such a filter, before the steps. */
   readonly filters?: Readonly<Record<string, string>>;
+  /** What these subscribe to; everything where it is absent. */
+  readonly events?: readonly string[];
   readonly steps: readonly Step[];
 }
 

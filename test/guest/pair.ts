@@ -90,12 +90,14 @@ const leaveNothing = `
 export async function subscribe(
   { sql }: TestDatabase,
   filters: Readonly<Record<string, string>> = {},
+  events: readonly string[] = [],
 ): Promise<void> {
   await sql`delete from pgstream.webhook_subscriptions where url = ${filtered}`;
   for (const [table, filter] of Object.entries(filters)) {
     await sql`
-      insert into pgstream.webhook_subscriptions (url, schema_name, table_name, filter)
-      values (${filtered}, 'app', ${table}, ${filter})`;
+      insert into pgstream.webhook_subscriptions
+        (url, schema_name, table_name, filter, event_types)
+      values (${filtered}, 'app', ${table}, ${filter}, ${[...events]})`;
   }
 }
 

@@ -32,14 +32,14 @@ export async function playBoth(
   context: TestContext,
   manner: Manner = {},
 ): Promise<{ alone: Course; together: Course }> {
-  const { from = 0, needs = [], filters } = played;
+  const { from = 0, needs = [], filters, events } = played;
   context.skip(version < from, `PostgreSQL ${version} does not know this`);
   const missing = needs.filter((extension) => !extensions.has(extension));
   context.skip(missing.length > 0, `this server lacks ${missing.join(', ')}`);
 
   const alone = await play(without, played, manner, async () => undefined);
   await takeMishaps(guest);
-  const together = await play(guest, played, manner, () => subscribe(guest, filters));
+  const together = await play(guest, played, manner, () => subscribe(guest, filters, events));
   const mishaps = await takeMishaps(guest);
   await subscribe(guest);
   return { alone, together: { ...together, mishaps } };

@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
 import pg from 'pg';
@@ -118,10 +117,7 @@ export async function openSession(url: string, user?: string): Promise<Session> 
       return answer;
     },
     async close() {
-      if (ended) return;
-      const end = once(client, 'end');
       await client.end();
-      await end;
     },
   };
 }

@@ -25,6 +25,7 @@ const life: readonly Step[] = [
 const under = (...settings: string[]) => ({
   given,
   filters: { t: 'new.n > 1' },
+  events: ['I'],
   steps: [...settings.map((setting) => `set ${setting}`), ...life],
 });
 
@@ -42,11 +43,13 @@ export const settings: Cases = {
       create table evil.pg_class (oid oid);
       create table evil.pg_namespace (oid oid)`,
     filters: { t: 'new.n > 1' },
+    events: ['I'],
     steps: [`set search_path = evil, pg_catalog, app`, ...life],
   },
   'with temporary objects named like those of the catalogs': {
     given,
     filters: { t: 'new.n > 1' },
+    events: ['I'],
     steps: [
       'create temp table pg_class (oid oid, relname name)',
       'create temp table pg_publication_rel (oid oid)',
@@ -100,6 +103,7 @@ export const settings: Cases = {
   'with sessions that end at any error': {
     given,
     filters: { t: 'new.n > 1' },
+    events: ['I'],
     steps: ['set exit_on_error = on', ...life.slice(0, -1)],
   },
   'as a serializable session': under(`default_transaction_isolation = serializable`),
@@ -113,6 +117,7 @@ export const settings: Cases = {
   'with settings of ours that are none': {
     given,
     filters: { t: 'new.n > 1' },
+    events: ['I'],
     steps: [
       `set pgstream.dropped = ''`,
       `set pgstream.gave_up = 'off'`,
