@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { battery } from './battery.js';
+import { textOf } from './case.js';
 import { createPair, type Pair } from './pair.js';
 import { inPart, part } from './part.js';
 import { playBoth } from './play.js';
@@ -19,4 +20,9 @@ describe(`ordinary statements are answered as they are without pgstream (${part}
       expect(together.mishaps).toEqual([]);
     });
   }
+});
+
+test('the battery has more than 250 statements, each of its own', () => {
+  const statements = new Set(battery.flatMap(({ steps }) => steps.map(textOf)));
+  expect(statements.size).toBeGreaterThan(250);
 });

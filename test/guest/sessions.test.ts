@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import type { TestDatabase } from '../helpers/database.js';
 import { clean, createPair, subscribe, type Pair } from './pair.js';
 import { inPart, part } from './part.js';
 import { openSession, type Session } from './session.js';
@@ -12,9 +13,12 @@ afterEach(async () => {
   const pids = open.map(({ pid }) => pid);
   await pair.guest.sql`select pg_terminate_backend(pid) from unnest(${pids}::int[]) pid`;
   await Promise.all(open.splice(0).map((own) => own.close()));
-  await clean(pair.guest);
+  await clean(database);
   await subscribe(pair.guest);
 });
+
+/** Where the sessions of the test that runs are. */
+let database: TestDatabase;
 
 /** Sessions of the test that runs. */
 const open: Session[] = [];
@@ -23,7 +27,7 @@ const open: Session[] = [];
 const bounds = [`statement_timeout = '4s'`, `deadlock_timeout = '100ms'`];
 
 async function session(...settings: string[]): Promise<Session> {
-  const opened = await openSession(pair.guest.url);
+  const opened = await openSession(database.url);
   open.push(opened);
   for (const setting of [...bounds, ...settings]) await opened.run(`set ${setting}`);
   return opened;
@@ -45,8 +49,10 @@ const tables = (...names: string[]) =>
     (name) => `create table ${name} (id int primary key, v int); insert into ${name} values (1, 1)`,
   );
 
-/** What two or three sessions do at once, none of which waits for another without pgstream. */
-const scenes: readonly (readonly [name: string, scene: () => Promise<void>])[] = [
+type Scene = readonly [name: string, scene: () => Promise<void>];
+
+/** What two sessions do at once, none of which waits for the other for long without pgstream. */
+const scenes: readonly Scene[] = [
   [
     'two transactions make tables in one schema',
     async () => {
@@ -129,65 +135,9 @@ const scenes: readonly (readonly [name: string, scene: () => Promise<void>])[] =
     },
   ],
   [
-    'tables are made, altered and dropped while a subscription is being made',
-    async () => {
-      const [subscriber, other] = [await session(), await session()];
-      await run(other, ...tables('a', 'b', 'kept'));
-      await run(
-        subscriber,
-        'begin',
-        `insert into pgstream.webhook_subscriptions (url, schema_name, table_name, event_types)
-         values ('http://127.0.0.1:9/filtered', 'app', 'kept', '{I}')`,
-      );
-      await run(
-        other,
-        'create table c (id int primary key)',
-        'alter table a add column w int',
-        'alter table b drop constraint b_pkey',
-        'update b set v = 2',
-        'drop table a',
-      );
-      await run(subscriber, 'rollback');
-    },
-  ],
-  [
-    'tables are made and altered while somebody holds our tables',
-    async () => {
-      const [holder, other] = [await session(), await session()];
-      await run(other, ...tables('a', 'b'));
-      for (const table of ['webhook_subscriptions', 'schema_log', 'table_ids', 'ddl_error']) {
-        await run(holder, 'begin', `lock table pgstream.${table} in access exclusive mode`);
-        await run(
-          other,
-          `create table c_${table} (id int primary key)`,
-          'alter table a add column w int, alter column v type bigint',
-          `alter table c_${table} drop constraint c_${table}_pkey`,
-          `update c_${table} set id = 2`,
-          'alter table a drop column w',
-        );
-        await run(holder, 'commit');
-      }
-    },
-  ],
-  [
-    'a key is dropped while somebody holds the subscriptions',
-    async () => {
-      const [holder, other] = [await session(), await session()];
-      await run(other, ...tables('a'));
-      await run(holder, 'begin', 'lock table pgstream.webhook_subscriptions');
-      await run(
-        other,
-        'alter table a drop constraint a_pkey',
-        'update a set v = 2',
-        'delete from a',
-      );
-      await run(holder, 'commit');
-    },
-  ],
-  [
     'tables are made while somebody without rights holds advisory locks named like ours',
     async () => {
-      const holder = await openSession(pair.guest.url, 'guest_stranger');
+      const holder = await openSession(database.url, 'guest_stranger');
       open.push(holder);
       const other = await session();
       await run(
@@ -247,6 +197,74 @@ const scenes: readonly (readonly [name: string, scene: () => Promise<void>])[] =
   ],
 ];
 
+/** What sessions do while others do something to pgstream. */
+const scenesOfOurs: readonly Scene[] = [
+  [
+    'tables are made, altered and dropped while a subscription is being made',
+    async () => {
+      const [subscriber, other] = [await session(), await session()];
+      await run(other, ...tables('a', 'b', 'kept'));
+      await run(
+        subscriber,
+        'begin',
+        `insert into pgstream.webhook_subscriptions (url, schema_name, table_name, event_types)
+         values ('http://127.0.0.1:9/filtered', 'app', 'kept', '{I}')`,
+      );
+      await run(
+        other,
+        'create table c (id int primary key)',
+        'alter table a add column w int',
+        'alter table b drop constraint b_pkey',
+        'update b set v = 2',
+        'drop table a',
+      );
+      await run(subscriber, 'rollback');
+    },
+  ],
+  [
+    'tables are made and altered while somebody holds our tables',
+    async () => {
+      const [holder, other] = [await session(), await session()];
+      await run(other, ...tables('a', 'b'));
+      for (const table of ['webhook_subscriptions', 'schema_log', 'table_ids', 'ddl_error']) {
+        await run(holder, 'begin', `lock table pgstream.${table} in access exclusive mode`);
+        await run(
+          other,
+          `create table c_${table} (id int primary key)`,
+          'alter table a add column w int, alter column v type bigint',
+          `alter table c_${table} drop constraint c_${table}_pkey`,
+          `update c_${table} set id = 2`,
+          'alter table a drop column w',
+        );
+        await run(holder, 'commit');
+      }
+    },
+  ],
+  [
+    'a key is dropped while somebody holds the subscriptions',
+    async () => {
+      const [holder, other] = [await session(), await session()];
+      await run(other, ...tables('a'));
+      await run(holder, 'begin', 'lock table pgstream.webhook_subscriptions');
+      await run(
+        other,
+        'alter table a drop constraint a_pkey',
+        'update a set v = 2',
+        'delete from a',
+      );
+      await run(holder, 'commit');
+    },
+  ],
+];
+
 describe(`sessions beside each other neither fail nor wait for each other because of us (${part})`, () => {
-  test.each(inPart(scenes))('%s', (_, scene) => scene());
+  test.each(inPart(scenes))('%s: without pgstream', (_, scene) => {
+    database = pair.without;
+    return scene();
+  });
+
+  test.each(inPart([...scenes, ...scenesOfOurs]))('%s', (_, scene) => {
+    database = pair.guest;
+    return scene();
+  });
 });
