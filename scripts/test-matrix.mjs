@@ -1,5 +1,5 @@
 // Runs the tests against one major version of Postgres after the other, on the servers of
-// test/matrix/package.json, which are installed when first needed.
+// test/matrix/package.json, which are installed when first needed; with all of test/guest.
 //   npm run test:matrix                          14 to 18
 //   npm run test:matrix -- 14 17                 only these
 //   npm run test:matrix -- 16 test/db -t rename  whatever else there is goes to vitest
@@ -42,10 +42,12 @@ async function test(major, withUnit) {
   try {
     const { binDir, version } = await findPostgres({ major, prefer: ['embedded', 'local'] });
     console.log(`\nPostgreSQL ${version} from ${binDir}`);
-    const scope = withUnit ? [] : ['--project=!unit'];
+    const chosen = options.some((option) => option.startsWith('--project'));
+    const scope = withUnit || chosen ? [] : ['--project=!unit'];
     const passed = node('node_modules/vitest/vitest.mjs', ['run', ...scope, ...options], {
       PGSTREAM_TEST_POSTGRES: String(major),
       PGSTREAM_TEST_REQUIRE_WAL2JSON: '', // no package has it
+      PGSTREAM_TEST_GUEST: process.env.PGSTREAM_TEST_GUEST ?? 'all',
       PG_BIN_DIR: binDir,
       PATH: [binDir, process.env.PATH].join(path.delimiter), // for those that inherit no more
     });
