@@ -33,6 +33,9 @@ comment on function pgstream._mask_strings is
   'date ''2025-01-01'', and first in extract(). clock_type: the type of the nulls for strings that '
   'may be a moving time, such as ''today''.';
 
+-- of another signature before
+drop function if exists pgstream._analyse_expression(text, text, text);
+
 create or replace function pgstream._analyse_expression(
   expression text, row_type text, path text, clock_type text default 'pg_catalog.unknown',
   out type oid, out tree text

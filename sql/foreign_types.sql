@@ -20,6 +20,9 @@ end;
 comment on function pgstream._is_readable_anywhere is
   'Whether a type of Postgres itself exists here, and its values can be read in any database.';
 
+-- of another signature before
+drop function if exists pgstream._type_like(jsonb);
+
 create or replace function pgstream._type_like(type jsonb, reader oid) returns oid
   language sql stable strict parallel safe
 begin atomic
