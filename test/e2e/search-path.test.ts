@@ -82,8 +82,10 @@ async function live({
   await user.unsafe(`
     create schema app;
     create type public.mood as enum ('sad', 'ok');
+    create type public.path as enum ('up', 'down');
     create table app.pairs (a integer, b text, note text, primary key (a, b));
-    create table app.items (id integer primary key, class regclass, mood public.mood, note text);
+    create table app.items (id integer primary key, class regclass, mood public.mood, note text,
+      way public.path);
     create table app.classes (class regclass primary key);
     create table app.loose (v text, class regclass);
     create table public.named (id integer primary key);
@@ -201,6 +203,7 @@ async function everythingElse({ sql, user, remote, url, server, receiver, cli }:
   ];
   const bodies = previews.map(({ body }) => body as string | null).filter((body) => body !== null);
   expect(bodies.join('\n')).toMatch(/"regclass","value":"app.items"[^]*"regclass","value":"named"/);
+  expect(bodies.join()).toMatch(/"type":"mood".*"type":"public.path"/);
   const views = await sql<{ name: string }[]>`
     select relname as name from pg_class
     where relnamespace = 'pgstream'::regnamespace and relkind = 'v'`;
@@ -224,4 +227,5 @@ test('nothing that stands in public is called, whatever the search_path of the d
   expect(await marksOf(hostile.sql)).toEqual({ calls: false, marks: [] });
   expect(hostile.bodies).toEqual(calm.bodies);
   expect(calm.bodies.length).toBeGreaterThan(20);
+  expect(calm.bodies.join()).toMatch(/"type":"mood","value":"ok".*"type":"public.path"/);
 });
