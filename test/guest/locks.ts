@@ -15,7 +15,14 @@ export interface Lock {
  * Every lock that a session may hold because of us, and why nobody is hurt. Whoever adds a line here
  * has it in the contract first.
  */
-const allowed: readonly { readonly why: string; readonly what: (lock: Lock) => boolean }[] = [
+const allowed: readonly {
+  readonly why: string;
+  readonly what: (lock: Lock, usual: ReadonlySet<string>) => boolean;
+}[] = [
+  {
+    why: 'who has ACCESS EXCLUSIVE without us, too, holds up everybody anyway',
+    what: ({ of }, usual) => usual.has(said({ of, mode: 'AccessExclusiveLock' })),
+  },
   {
     why: 'our own tables, which nobody else has a reason to lock',
     what: ({ of }) => /^(toast of )?pgstream\./.test(of),
@@ -54,7 +61,11 @@ const allowed: readonly { readonly why: string; readonly what: (lock: Lock) => b
   },
 ];
 
-export const isAllowed = (lock: Lock): boolean => allowed.some(({ what }) => what(lock));
+export const said = ({ of, mode }: Pick<Lock, 'of' | 'mode'>): string => `${mode} on ${of}`;
+
+/** usual: what is held without us. */
+export const isAllowed = (lock: Lock, usual: ReadonlySet<string>): boolean =>
+  usual.has(said(lock)) || allowed.some(({ what }) => what(lock, usual));
 
 interface Held {
   locktype: string;
