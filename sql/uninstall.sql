@@ -8,6 +8,7 @@ begin;
 set local client_min_messages = warning;
 drop publication if exists pgstream_control, pgstream_insert, pgstream_update;
 \ir drop_code.sql
+\ir ../migrations/0017_guest.down.sql
 \ir ../migrations/0016_lease_server.down.sql
 \ir ../migrations/0015_rewritten_rows.down.sql
 \ir ../migrations/0014_snapshots.down.sql

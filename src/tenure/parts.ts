@@ -108,10 +108,10 @@ export function openFollower(
 }
 
 /** Works at requests for snapshots from now on. */
-export async function workAtSnapshots(
+export function workAtSnapshots(
   { settings, source, sql, lease, log, stop, ended, fail }: Around,
   using: Pick<WorkerOptions, 'transactions' | 'seams' | 'dispatcher' | 'registry'>,
-): Promise<SnapshotWorker> {
+): SnapshotWorker {
   const worker = new SnapshotWorker({
     ...using,
     connection: source.connection,
@@ -124,10 +124,6 @@ export async function workAtSnapshots(
     explain: (error) => databaseError(error, source.connection),
     log,
     signal: AbortSignal.any([stop, ended]),
-  });
-  const requests = await sql.listen('pgstream_snapshots', worker.look);
-  ended.addEventListener('abort', () => {
-    requests.unlisten().catch(() => undefined);
   });
   worker.work().catch(fail);
   return worker;
