@@ -111,6 +111,33 @@ comment on function pgstream._try_lock_ours is
   'Takes the locks for reading and writing all of ours that a statement of DDL needs; false when '
   'they were not to be had before the deadline.';
 
+create or replace function pgstream._try_lock_subscriptions(deadline timestamptz) returns boolean
+  language plpgsql volatile parallel unsafe
+  set search_path = pg_catalog, pg_temp
+as $$
+begin
+  loop
+    begin
+      lock table pgstream.webhook_subscriptions, pgstream.subscription_changes,
+        pgstream.subscription_secrets, pgstream.subscription_targets
+        in row exclusive mode nowait;
+      lock table pgstream.transforms, pgstream.row_security_exemptions
+        in access share mode nowait;
+      return true;
+    exception when lock_not_available then
+      if clock_timestamp() >= deadline then
+        return false;
+      end if;
+    end;
+    perform pg_sleep(0.005);
+  end loop;
+end
+$$;
+
+comment on function pgstream._try_lock_subscriptions is
+  'Takes the locks for all of ours that a change of a subscription reads and writes, where a '
+  'statement of DDL makes it; false when they were not to be had before the deadline.';
+
 create or replace function pgstream._refuse_locked_tables() returns void
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp

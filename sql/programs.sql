@@ -162,8 +162,7 @@ begin
          j.relation is distinct from j.oid::text or j.signature is distinct from t.signature)
     order by j.id
   loop
-    if not pgstream._try_lock_table(
-      'pgstream.webhook_subscriptions', 'row exclusive', false, v_deadline) then
+    if not pgstream._try_lock_subscriptions(v_deadline) then
       raise exception 'the subscriptions are locked by another transaction'
         using errcode = 'lock_not_available', hint = 'select pgstream.reconcile();';
     end if;
