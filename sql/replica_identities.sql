@@ -69,6 +69,35 @@ comment on function pgstream._has_replica_identity is
   'Whether updates of the table can be published without making them fail, for it and each of its '
   'partitions.';
 
+create or replace function pgstream._identity_remedy(rel regclass) returns text
+  language sql stable strict parallel safe
+  set search_path = pg_catalog, pg_temp
+as $$
+  select case
+    when c.relreplident = 'f' and not v.is_there then 'select pgstream.create_publications();'
+    when v.is_there and k.is_there then format('alter table %s replica identity default;', rel)
+    when v.is_there then format('Give %s a primary key; then: alter table %s replica identity '
+                                'default;', rel, rel)
+    else format('alter table %s replica identity full;', rel)
+  end
+  from pg_class c
+  cross join lateral (
+    select exists (
+      select from pg_attribute a
+      where a.attrelid = c.oid and not a.attisdropped and a.attgenerated = 'v')
+  ) v(is_there)
+  cross join lateral (
+    select exists (
+      select from pg_index i
+      where i.indrelid = c.oid and i.indisprimary and i.indisvalid and i.indimmediate)
+  ) k(is_there)
+  where c.oid = rel
+$$;
+
+comment on function pgstream._identity_remedy is
+  'What to type so that updates of a table can be published which cannot now. With a virtual '
+  'generated column, REPLICA IDENTITY FULL is no way.';
+
 create or replace function pgstream._set_identity(rel regclass, kind "char") returns void
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp

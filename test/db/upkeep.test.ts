@@ -119,7 +119,9 @@ test('what Postgres would refuse is not published in the first place', async () 
   expect(await updated(sql)).toEqual(['generated', 'mixed']);
   await own.unsafe('update deferred set n = 1; update generated set n = 1; update mixed set n = 1');
   if (version < 180_000) return;
-  await own.unsafe('update virtual set id = 1; alter table virtual replica identity default');
+  const [remedy] = await sql`select pgstream._identity_remedy('virtual'::regclass) as sql`;
+  expect(remedy).toEqual({ sql: 'alter table public.virtual replica identity default;' });
+  await own.unsafe(`update virtual set id = 1; ${remedy!['sql']}`);
   expect(await updated(sql)).toEqual(['generated', 'mixed', 'virtual']);
   await own.unsafe('update virtual set id = 1');
   // as a database that comes from an older major by pg_upgrade
