@@ -37,7 +37,6 @@ as $$
 begin
   perform pgstream._create_event_triggers();
   return query select * from pgstream.reconcile();
-  perform pgstream.sync_publications();
 end
 $$;
 
@@ -57,7 +56,7 @@ begin
   if upkeep then
     drop event trigger if exists pgstream_upkeep;
     drop event trigger if exists pgstream_upkeep_drop;
-    perform pgstream.sync_publications();
+    perform pgstream._reconcile_publications();
     perform pgstream._warn_of_upkeep();
   end if;
 end

@@ -205,10 +205,14 @@ as $$
      and not exists (select from pgstream.ddl_error e where e.reconciled_at is null)
      and exists (
        select from pgstream.schema_state s where s.fingerprint = pgstream._catalog_fingerprint())
+     -- the upkeep may have been switched on or off
+     and not exists (
+       select from pgstream._publication_changes() c where c.wanted or c.must)
 $$;
 
 comment on function pgstream._is_reconciled is
-  'Whether nothing was written to the catalogs since they were last compared, and nothing failed.';
+  'Whether nothing was written to the catalogs since they were last compared, nothing failed, and '
+  'all is published that is to be.';
 
 create or replace function pgstream._tables_without_id(schema_name text) returns oid[]
   language sql stable strict parallel safe

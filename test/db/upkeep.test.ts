@@ -246,10 +246,11 @@ test('a setting that switches event triggers off counts as none', async () => {
   await sql.unsafe(`${table}; select pgstream.set_updates_without_upkeep('skip')`);
   await subscribe(sql);
   expect(await updated(sql)).toEqual(['t']);
+  await sql`select pgstream.reconcile()`;
   await sql.unsafe(`alter database ${name} set event_triggers = off`);
-  await sql`select pgstream.sync_publications()`;
+  await sql`select pgstream.reconcile()`;
   expect(await updated(sql)).toEqual([]);
   await sql.unsafe(`alter database ${name} set event_triggers = on`);
-  await sql`select pgstream.sync_publications()`;
+  await sql`select pgstream.reconcile()`;
   expect(await updated(sql)).toEqual(['t']);
 });
