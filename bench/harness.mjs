@@ -15,9 +15,9 @@ export const now = () => Number(process.hrtime.bigint()) / 1e6;
 
 export const slotName = 'pgstream_postgres_slot';
 
-/** A Postgres of its own, and a pool of connections to it. */
-export async function startDatabase() {
-  const server = await startPostgres();
+/** A Postgres of its own, with these settings, and a pool of connections to it. */
+export async function startDatabase(settings = {}) {
+  const server = await startPostgres({ settings });
   const sql = postgres(server.url, { max: 4, onnotice: () => undefined });
   return {
     url: server.url,

@@ -18,6 +18,7 @@ const all = [
   'filters',
   'outage',
   'ddl',
+  'guest',
   'refresh',
   'snapshot',
   'memory',

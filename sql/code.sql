@@ -12,7 +12,9 @@ set local search_path = pg_catalog, pg_temp;
 \ir schema_touched.sql
 \ir schema_log.sql
 \ir schema_history.sql
+\ir published_tables.sql
 \ir publications.sql
+\ir replica_identities.sql
 \ir reconcile.sql
 \ir event_types.sql
 \ir rights.sql
@@ -29,6 +31,7 @@ set local search_path = pg_catalog, pg_temp;
 \ir row_security.sql
 \ir emit.sql
 \ir event_triggers.sql
+\ir upkeep.sql
 \ir table_rewrites.sql
 \ir ddl_capture.sql
 \ir event_bodies.sql

@@ -59,6 +59,50 @@ comment on column pgstream.schema_state.database_oid is
 comment on column pgstream.schema_state.fingerprint is
   'What told that the catalogs had not changed since the last reconcile().';
 
+comment on table pgstream.locks is
+  'The locks that pgstream._try_lock() takes: rows that are locked, never changed.';
+comment on column pgstream.locks.id is 'As in pgstream._lock_id().';
+
+comment on table pgstream.subscription_targets is
+  'What statements of others need to know of the subscriptions, in a table that nobody else may '
+  'lock. Not for users.';
+comment on column pgstream.subscription_targets.subscription is
+  'The id in pgstream.webhook_subscriptions.';
+comment on column pgstream.subscription_targets.schema_name is 'As there.';
+comment on column pgstream.subscription_targets.table_name is 'As there.';
+comment on column pgstream.subscription_targets.wants_insert is
+  'Whether it is to inserts or truncates.';
+comment on column pgstream.subscription_targets.wants_update is
+  'Whether it is to updates or deletes.';
+comment on column pgstream.subscription_targets.has_program is
+  'Whether it has a filter or a payload.';
+comment on column pgstream.subscription_targets.relation is
+  'The oid of the table that these were checked against.';
+comment on column pgstream.subscription_targets.signature is
+  'What the table was like when they were checked.';
+comment on column pgstream.subscription_targets.is_invalid is
+  'Whether they do not fit the table any more.';
+
+comment on table pgstream.lent_identities is
+  'Tables whose replica identity is one of ours until pgstream.reconcile() has taken them out of '
+  'pgstream_update. Not for users.';
+comment on column pgstream.lent_identities.relation is 'The oid of the table.';
+comment on column pgstream.lent_identities.kind is 'Its own identity, as in pg_class.relreplident.';
+comment on column pgstream.lent_identities.lent is 'What it has for now, likewise.';
+comment on column pgstream.lent_identities.lent_at is 'Since when.';
+
+comment on table pgstream.publication_settings is
+  'What pgstream.set_updates_without_upkeep() has been told. At most one row.';
+comment on column pgstream.publication_settings.only_row is 'Always true.';
+comment on column pgstream.publication_settings.updates_without_upkeep is
+  'publish or skip, as there.';
+
+comment on table pgstream.replay_requests is
+  'Subscriptions whose deliveries are to be tried at once; a runner removes what it has seen.';
+comment on column pgstream.replay_requests.id is 'Identifies the request.';
+comment on column pgstream.replay_requests.subscription is
+  'The id in pgstream.webhook_subscriptions.';
+
 comment on table pgstream.schema_positions is
   'Where runners have passed the versions of the schema log, so that one that starts knows which '
   'of them hold at its place. Not for users.';

@@ -1,3 +1,13 @@
+alter table pgstream.replay_requests enable row level security;
+
+drop policy if exists what_one_may_see_one_may_replay on pgstream.replay_requests;
+create policy what_one_may_see_one_may_replay on pgstream.replay_requests for insert
+  with check (exists (select from pgstream.webhook_subscriptions s where s.id = subscription));
+
+drop policy if exists runners_take_all_requests on pgstream.replay_requests;
+create policy runners_take_all_requests on pgstream.replay_requests
+  using ((select has_function_privilege('pgstream._runner()', 'execute')));
+
 create or replace function pgstream.replay(
   subscription bigint,
   since timestamptz default null,
@@ -56,7 +66,7 @@ begin
   where (d.subscription, d.commit_lsn, d.ordinal) = (c.subscription, c.commit_lsn, c.ordinal);
   get diagnostics v_count = row_count;
 
-  perform pg_notify('pgstream_replay', replay.subscription::text);
+  insert into pgstream.replay_requests (subscription) values (replay.subscription);
   if not v_enabled then
     raise notice 'subscription % is not enabled: its deliveries wait', replay.subscription
       using hint = format('update pgstream.webhook_subscriptions set enabled = true where id = %s;',

@@ -10,6 +10,8 @@ begin
   drop event trigger if exists pgstream_ddl_command_end;
   drop event trigger if exists pgstream_sql_drop;
   drop event trigger if exists pgstream_table_rewrite;
+  drop event trigger if exists pgstream_upkeep;
+  drop event trigger if exists pgstream_upkeep_drop;
 
   for v_policy in
     select p.polname, p.polrelid::regclass as rel

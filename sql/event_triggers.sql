@@ -1,6 +1,9 @@
 -- Nothing here may make a user's statement fail or wait: what goes wrong is caught, recorded in
--- pgstream.ddl_error and raised as a warning, and all that one statement waits for together is
--- bounded by pgstream.lock_timeout; a transaction that has waited in vain does not wait again.
+-- pgstream.ddl_error and raised as a warning. All that one statement waits for together is bounded
+-- by pgstream.lock_timeout and a share of the limits of the session; a transaction that has waited
+-- in vain does not wait again. No table is read whose lock has not been tried first, and none that
+-- a subscriber may lock: what statements of others need of the subscriptions stands in
+-- pgstream.subscription_targets. Nothing is left that keeps a transaction from being prepared.
 --
 -- A statement that drops fires sql_drop first, which alone may ask what is gone, then
 -- ddl_command_end, which alone has the last word on the catalogs. The former leaves what it has
@@ -107,31 +110,37 @@ $$;
 comment on function pgstream._lost_schemas is
   'Schemas that the log believes to be there and that are not, because they have been renamed.';
 
+create or replace function pgstream._ddl_deadline() returns timestamptz
+  language sql volatile parallel unsafe
+  return case when current_setting('pgstream.gave_up', true) = 'on'
+    then clock_timestamp() else pgstream._lock_deadline() end;
+
+comment on function pgstream._ddl_deadline is
+  'The moment until which a statement of DDL may poll a lock of ours: now, where its transaction '
+  'has waited in vain already.';
+
 create or replace function pgstream._try_sync_publications(
   command_tag text, touched oid[], deadline timestamptz
 ) returns void
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_among constant oid[] := case when touched is not null then touched || array(
-    select a.relid from unnest(touched) t(oid) cross join pg_partition_ancestors(t.oid) a(relid))
-  end;
 begin
-  begin
-    perform pgstream._unpublish_unwritable(v_among);
-  exception when others then
-    perform pgstream._record_ddl_error(command_tag, null, sqlstate, sqlerrm);
-  end;
-  begin
-    if not pgstream._try_lock('membership', shared => true, deadline => deadline) then
-      perform pgstream._refuse_locked('the set of subscriptions and tables is');
-    end if;
-    perform pgstream._sync_publications(
-      queue => false, among => v_among, deadline => deadline);
-  exception when others then
-    perform pgstream._record_ddl_error(command_tag, null, sqlstate, sqlerrm);
-  end;
+  if not pgstream._try_lock('membership', shared => true, deadline => deadline) then
+    perform pgstream._refuse_locked('the set of subscriptions and tables is');
+  end if;
+  perform pgstream._sync_publications(
+    queue => false,
+    among => case when touched is not null then touched || array(
+      select a.relid
+      from unnest(touched) t(oid)
+      cross join pg_partition_ancestors(t.oid) a(relid)) end,
+    deadline => deadline);
+exception when others then
+  if sqlstate = '55P03' then
+    perform set_config('pgstream.gave_up', 'on', true);
+  end if;
+  perform pgstream._record_ddl_error(command_tag, null, sqlstate, sqlerrm);
 end
 $$;
 
@@ -143,6 +152,7 @@ create or replace function pgstream._on_sql_drop() returns event_trigger
   language plpgsql volatile parallel unsafe security definer
   -- definer: the user who runs DDL has no rights on schema pgstream
   set search_path = pg_catalog, pg_temp
+  set jit = off
 as $$
 declare
   v_dropped jsonb;
@@ -163,9 +173,11 @@ create or replace function pgstream._on_ddl_command_end() returns event_trigger
   language plpgsql volatile parallel unsafe security definer
   -- definer: the user who runs DDL has no rights on schema pgstream
   set search_path = pg_catalog, pg_temp
+  set jit = off
 as $$
 declare
   v_setting constant text := nullif(current_setting('pgstream.dropped', true), '');
+  v_isolation constant text := current_setting('transaction_isolation');
   v_deadline timestamptz;
   v_classes oid[];
   v_objects oid[];
@@ -192,17 +204,19 @@ begin
 
   begin
     perform set_config('pgstream.dropped', '', true);
-    v_deadline := case when current_setting('pgstream.gave_up', true) = 'on'
-      then clock_timestamp() else pgstream._lock_deadline() end;
-    if pgstream._log_is_skipped() then
-      if current_setting('transaction_isolation') <> 'serializable' then
+    v_deadline := pgstream._ddl_deadline();
+    if not pgstream._try_lock_ours(v_deadline) then
+      perform set_config('pgstream.gave_up', 'on', true);
+      perform pgstream._record_ddl_error(
+        tg_tag, v_schemas, '55P03', 'tables of schema pgstream are locked by another transaction');
+      return;
+    elsif pgstream._log_is_skipped() then
+      if v_isolation <> 'serializable' then
         v_touched := pgstream._touched_oids(v_classes, v_objects, v_altered, v_setting::jsonb);
       end if;
-    elsif current_setting('transaction_isolation') in ('repeatable read', 'serializable') then
-      lock table pgstream.ddl_error in row exclusive mode nowait;
+    elsif v_isolation in ('repeatable read', 'serializable') then
       insert into pgstream.ddl_error (command_tag, schema_name, sqlstate, message)
-      select tg_tag, s.name, '01000',
-             format('the transaction is %s', current_setting('transaction_isolation'))
+      select tg_tag, s.name, '01000', format('the transaction is %s', v_isolation)
       from (
         select unnest(v_schemas)
         union
@@ -212,9 +226,9 @@ begin
       v_touched := pgstream._try_log(
         tg_tag, v_classes, v_objects, v_altered, v_setting::jsonb, v_deadline);
     end if;
-    -- An index or a partition that is gone may not tell whose it was.
+    -- A partition that is gone may not tell whose it was.
     if (v_setting::jsonb ->> 'of_tables')::boolean then
-      v_touched := null;
+      v_touched := v_touched || array(select p.partrelid from pg_partitioned_table p);
     end if;
   exception when others then
     perform pgstream._record_ddl_error(tg_tag, null, sqlstate, sqlerrm);
@@ -222,11 +236,13 @@ begin
   if v_publishes or v_setting is not null then
     perform pgstream._try_sync_publications(tg_tag, v_touched, v_deadline);
   end if;
-  begin
-    perform pgstream._recheck_programs(v_touched);
-  exception when others then
-    perform pgstream._record_ddl_error(tg_tag, null, sqlstate, sqlerrm);
-  end;
+  if v_isolation in ('read committed', 'read uncommitted') then
+    begin
+      perform pgstream._recheck_programs(v_touched, v_deadline);
+    exception when others then
+      perform pgstream._record_ddl_error(tg_tag, null, sqlstate, sqlerrm);
+    end;
+  end if;
 end
 $$;
 

@@ -6,7 +6,6 @@
 begin;
 set local client_min_messages = warning;
 set local search_path = pg_catalog, pg_temp;
-select pg_advisory_xact_lock(hashtextextended('pgstream.install', 0)) \g /dev/null
 \ir ledger.sql
 
 select not exists (select from pgstream.migrations where name = '0001_xid')
@@ -119,6 +118,13 @@ select not exists (select from pgstream.migrations where name = '0016_lease_serv
 \if :pending
   \ir ../migrations/0016_lease_server.up.sql
   insert into pgstream.migrations (name, run_on) values ('0016_lease_server', now());
+\endif
+
+select not exists (select from pgstream.migrations where name = '0017_guest')
+  as pending \gset
+\if :pending
+  \ir ../migrations/0017_guest.up.sql
+  insert into pgstream.migrations (name, run_on) values ('0017_guest', now());
 \endif
 
 \ir code.sql

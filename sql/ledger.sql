@@ -1,12 +1,24 @@
 -- The schema and the record of the migrations that have run, in the shape that node-pg-migrate
--- keeps.
-create schema if not exists pgstream;
+-- keeps. Who installs holds it: others who install wait until that has ended, and go on from there.
+-- Nobody but the owner may take a lock that is in the way of this one.
+do $$
+begin
+  create schema if not exists pgstream;
+exception when unique_violation then
+  -- Somebody who installs at the same time has made it, and has committed.
+  if to_regnamespace('pgstream') is null then
+    raise;
+  end if;
+end
+$$;
 
 create table if not exists pgstream.migrations (
   id serial primary key,
   name varchar(255) not null,
   run_on timestamp not null
 );
+
+lock table pgstream.migrations in share row exclusive mode;
 
 -- A dump without data has all that the migrations have made, but not their names: these stand in
 -- the comment on the table as well.

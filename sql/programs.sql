@@ -109,24 +109,26 @@ comment on function pgstream._check_program is
   'Gives a subscription the program of its expressions. Refuses them where they are being '
   'written, and notes the reason where it is the table that has changed.';
 
-create or replace function pgstream._recheck_programs(among oid[] default null) returns integer
+create or replace function pgstream._recheck_programs(
+  among oid[] default null, deadline timestamptz default null
+) returns integer
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
 as $$
 declare
+  v_deadline constant timestamptz := coalesce(deadline, pgstream._lock_deadline());
   v_count integer := 0;
   v_id bigint;
 begin
   for v_id in
     with judged as materialized (
-      select s.id, s.invalid_reason, s.program ->> 'table' as rel,
-             s.program ->> 'signature' as signature, c.oid
-      from pgstream.webhook_subscriptions s
+      select s.subscription as id, s.is_invalid, s.relation, s.signature, c.oid
+      from pgstream.subscription_targets s
       left join pg_namespace n on n.nspname = s.schema_name
       left join pg_class c on c.relnamespace = n.oid and c.relname = s.table_name
-      where (s.filter is not null or s.payload is not null)
+      where s.has_program
         and (among is null or c.oid is null or c.oid = any (among)
-             or (s.program ->> 'table')::oid = any (among))
+             or s.relation::oid = any (among))
     ), tables as materialized (
       select d.oid, pgstream._table_signature(d.oid) as signature
       from (select distinct j.oid from judged j) d
@@ -134,11 +136,15 @@ begin
     select j.id
     from judged j
     left join tables t on t.oid = j.oid
-    where j.invalid_reason is not null and j.oid is not null
-       or j.invalid_reason is null and (
-         j.rel is distinct from j.oid::text or j.signature is distinct from t.signature)
+    where j.is_invalid and j.oid is not null
+       or not j.is_invalid and (
+         j.relation is distinct from j.oid::text or j.signature is distinct from t.signature)
     order by j.id
   loop
+    if not pgstream._try_lock_subscriptions(v_deadline) then
+      raise exception 'the subscriptions are locked by another transaction'
+        using errcode = 'lock_not_available', hint = 'select pgstream.reconcile();';
+    end if;
     perform from pgstream.webhook_subscriptions s where s.id = v_id for update nowait;
     perform set_config('pgstream.recheck', 'on', true);
     update pgstream.webhook_subscriptions set filter = filter where id = v_id;

@@ -16,144 +16,66 @@
 -- under a lock that its writers conflict with, held until the adding transaction commits: whatever
 -- commits afterwards was written afterwards, and is decoded whole.
 
-create or replace function pgstream._has_replica_identity(rel oid) returns boolean
+create or replace function pgstream._alter_publication(
+  publication name, action text, rel regclass
+) returns void
+  language plpgsql volatile parallel unsafe
+  set search_path = pg_catalog, pg_temp
+  set lock_timeout = '5ms'
+as $$
+begin
+  execute format('alter publication %I %s table only %s', publication, action, rel);
+end
+$$;
+
+comment on function pgstream._alter_publication is
+  'Adds a table to a publication, or drops it from there. Fails with 55P03 rather than wait.';
+
+create or replace function pgstream._is_altered_elsewhere(publication name) returns boolean
   language sql stable strict parallel safe
 begin atomic
-  select bool_and(
-    case c.relreplident
-      when 'f' then true
-      when 'i' then exists (
-        select from pg_index i
-        where i.indrelid = c.oid and i.indisreplident and i.indisvalid)
-      when 'd' then exists (
-        select from pg_index i
-        where i.indrelid = c.oid and i.indisprimary and i.indisvalid and i.indimmediate)
-      else false
-    end)
-  from pg_class c
-  where c.oid = rel
-     or c.oid in (select t.relid from pg_partition_tree(rel) t where t.isleaf);
+  select exists (
+    select from pg_locks l
+    where l.locktype = 'object' and l.classid = 'pg_publication'::regclass
+      and l.objid = (select p.oid from pg_publication p where p.pubname = publication)
+      and l.database = (select d.oid from pg_database d where d.datname = current_database())
+      and l.pid is distinct from pg_backend_pid());
 end;
 
-comment on function pgstream._has_replica_identity is
-  'Whether updates of the table can be published without making them fail: for it and each of its '
-  'partitions, REPLICA IDENTITY FULL, a valid chosen index, or an immediate primary key.';
+comment on function pgstream._is_altered_elsewhere is
+  'Whether somebody else has locked the publication, as ALTER PUBLICATION does from 15 on.';
 
-create or replace function pgstream._wanted_tables(among oid[] default null)
-  returns table (rel oid, wants_insert boolean, wants_update boolean)
-  language sql stable parallel safe
-begin atomic
-  with wanted as (
-    select s.schema_name, s.table_name,
-           bool_or(coalesce(s.event_types = '{}' or s.event_types && '{I,T,*}', true)) as inserts,
-           bool_or(coalesce(s.event_types = '{}' or s.event_types && '{U,D,*}', true)) as updates
-    from pgstream.webhook_subscriptions s
-    where coalesce(s.event_types = '{}' or s.event_types && '{I,U,D,T,*}', true)
-    group by s.schema_name, s.table_name
-  ), matched as (
-    select n.oid as schema_oid, w.table_name, w.inserts, w.updates
-    from wanted w
-    join pg_namespace n on n.nspname = w.schema_name
-    union all
-    select n.oid, w.table_name, w.inserts, w.updates
-    from wanted w
-    join pg_namespace n on pgstream._name_matches(n.nspname, w.schema_name)
-    where pgstream._is_pattern(w.schema_name)
-  ), tables as materialized (
-    select c.oid as rel, c.relname, c.relnamespace
-    from unnest(coalesce(among, array(select r.oid from pg_class r where r.relkind in ('r', 'p'))))
-      a(oid)
-    join pg_class c on c.oid = a.oid
-    join pg_namespace n on n.oid = c.relnamespace
-    where c.relkind in ('r', 'p')
-      and c.relpersistence = 'p'
-      and not c.relispartition
-      and not pgstream.is_system_schema(n.nspname)
-      and exists (select from wanted)
-  ), found as (
-    select t.rel, m.inserts, m.updates
-    from tables t
-    join matched m on m.schema_oid = t.relnamespace and m.table_name = t.relname
-    union all
-    select t.rel, m.inserts, m.updates
-    from tables t
-    join matched m on m.schema_oid = t.relnamespace
-    where pgstream._is_pattern(m.table_name) and pgstream._name_matches(t.relname, m.table_name)
-  )
-  select f.rel, bool_or(f.inserts), bool_or(f.updates)
-  from found f
-  group by f.rel;
-end;
-
-comment on function pgstream._wanted_tables is
-  'The tables that a subscription can match: permanent ones, partitioned ones by their root. '
-  'among: only of these.';
-
-create or replace function pgstream._publication_changes(among oid[] default null)
-  returns table (rel regclass, publication name, wanted boolean, must boolean)
-  language sql stable parallel safe
-begin atomic
-  with matched as materialized (
-    select w.rel, w.wants_insert, w.wants_update from pgstream._wanted_tables(among) w
-  ), wanted as (
-    select w.rel, 'pgstream_insert'::name as publication
-    from matched w
-    where w.wants_insert
-    union all
-    select w.rel, 'pgstream_update'
-    from matched w
-    where w.wants_update and pgstream._has_replica_identity(w.rel)
-  ), published as (
-    select r.prrelid as rel, p.pubname as publication
-    from pg_publication_rel r
-    join pg_publication p on p.oid = r.prpubid
-    where p.pubname in ('pgstream_insert', 'pgstream_update')
-      and (among is null or r.prrelid = any (among))
-  )
-  select coalesce(w.rel, p.rel)::regclass,
-         coalesce(w.publication, p.publication),
-         w.rel is not null,
-         w.rel is null and p.publication = 'pgstream_update'
-           and not pgstream._has_replica_identity(p.rel)
-  from wanted w
-  full join published p on p.rel = w.rel and p.publication = w.publication
-  where (w.rel is null or p.rel is null)
-    and coalesce(w.publication, p.publication) in (select b.pubname from pg_publication b)
-  order by w.rel is not null, 1, 2;
-end;
-
-comment on function pgstream._publication_changes is
-  'What has to change for the publications to hold the wanted tables, removals first. must: the '
-  'table has lost its replica identity, and its own updates would fail if it stayed. among: only '
-  'of these tables.';
-
-create or replace function pgstream._unpublish_unwritable(among oid[] default null) returns void
-  language plpgsql volatile parallel unsafe security definer
-  -- definer: only the owner of a publication may change it
+create or replace function pgstream._try_alter_publication(
+  publication name, action text, rel regclass, deadline timestamptz
+) returns boolean
+  language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
 as $$
-declare
-  v_usual constant text := current_setting('lock_timeout');
-  v_rel regclass;
 begin
-  for v_rel in
-    select r.prrelid
-    from pg_publication_rel r
-    join pg_publication p on p.oid = r.prpubid and p.pubname = 'pgstream_update'
-    where (among is null or r.prrelid = any (among))
-      and not pgstream._has_replica_identity(r.prrelid)
-    order by r.prrelid
+  if not pgstream._try_lock('publications', deadline => deadline) then
+    return false;
+  end if;
   loop
-    perform set_config('lock_timeout', '0', true);
-    execute format('alter publication pgstream_update drop table only %s', v_rel);
-    perform set_config('lock_timeout', v_usual, true);
+    begin
+      -- An administrator may alter it by hand, which our lock does not keep out.
+      if not pgstream._is_altered_elsewhere(publication) then
+        perform pgstream._alter_publication(publication, action, rel);
+        return true;
+      end if;
+    exception when lock_not_available then
+      null; -- tried again
+    end;
+    if clock_timestamp() >= deadline then
+      return false;
+    end if;
+    perform pg_sleep(0.005);
   end loop;
 end
 $$;
 
-comment on function pgstream._unpublish_unwritable is
-  'Takes tables that have lost their replica identity out of pgstream_update, however long it has '
-  'to wait: their updates would fail otherwise.';
+comment on function pgstream._try_alter_publication is
+  'Adds a table, which is locked, to a publication, or drops it from there; false when somebody '
+  'else was changing the publications until the deadline.';
 
 create or replace function pgstream._sync_publications(
   queue boolean, among oid[] default null, deadline timestamptz default null
@@ -161,34 +83,39 @@ create or replace function pgstream._sync_publications(
   language plpgsql volatile parallel unsafe security definer
   -- definer: only the owner of a publication and of a table may publish the one in the other
   set search_path = pg_catalog, pg_temp
+  set jit = off
 as $$
 declare
   v_deadline constant timestamptz := coalesce(deadline, pgstream._lock_deadline());
   v_change record;
-  v_locked boolean;
   v_queue boolean := queue;
+  v_ours name[] := '{}';
   v_count integer := 0;
 begin
-  perform pgstream._unpublish_unwritable(among);
-  if not exists (select from pgstream._publication_changes(among)) then
-    return 0;
-  end if;
-  v_locked := pgstream._try_lock('publications', deadline => v_deadline);
-
-  for v_change in select * from pgstream._publication_changes(among) loop
+  for v_change in
+    select c.*, case when c.wanted then 'add' else 'drop' end as action
+    from pgstream._publication_changes(among) c
+  loop
     if v_change.wanted then
-      if not v_locked then
+      if v_ours = '{}' and not pgstream._try_lock('publications', deadline => v_deadline) then
         perform pgstream._refuse_locked('the publications are');
-      end if;
-      if not pgstream._try_lock_table(
+      elsif not pgstream._try_lock_table(
         v_change.rel, 'share row exclusive', v_queue, v_deadline) then
         perform pgstream._refuse_locked(format('table %s is', v_change.rel));
       end if;
       v_queue := false;
-      execute format('alter publication %I add table only %s', v_change.publication, v_change.rel);
-    elsif v_locked
-      and pgstream._try_lock_table(v_change.rel, 'share update exclusive', false, v_deadline) then
-      execute format('alter publication %I drop table only %s', v_change.publication, v_change.rel);
+    else
+      continue when not pgstream._try_lock_table(
+        v_change.rel, 'share update exclusive', false, v_deadline, partitions => false);
+    end if;
+    if v_change.publication = any (v_ours) then
+      perform pgstream._alter_publication(
+        v_change.publication, v_change.action, v_change.rel);
+    elsif pgstream._try_alter_publication(
+      v_change.publication, v_change.action, v_change.rel, v_deadline) then
+      v_ours := v_ours || v_change.publication;
+    elsif v_change.wanted then
+      perform pgstream._refuse_locked('the publications are');
     else
       continue;
     end if;

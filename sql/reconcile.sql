@@ -150,6 +150,27 @@ $$;
 comment on function pgstream._reconcile_log is
   'Compares every schema with its last version and logs those that differ.';
 
+create or replace function pgstream._reconcile_publications() returns void
+  language plpgsql volatile parallel unsafe
+  set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_deadline constant timestamptz := pgstream._lock_deadline();
+begin
+  perform pgstream._sync_publications(queue => true, deadline => v_deadline);
+  if exists (select from pgstream._publication_changes() c where c.must) then
+    perform pgstream._refuse_locked('publication pgstream_update is');
+  elsif exists (select from pgstream.lent_identities) then
+    perform pgstream._return_identities(v_deadline);
+    -- what has an identity of its own again
+    perform pgstream._sync_publications(queue => true, deadline => v_deadline);
+  end if;
+end
+$$;
+
+comment on function pgstream._reconcile_publications is
+  'Brings the publications in step, and gives back what pgstream._lend_identity() has lent.';
+
 create or replace function pgstream.reconcile() returns table (schema_name text, version bigint)
   language plpgsql volatile parallel unsafe security definer
   -- definer: a role that may call this need not be able to write the log
@@ -164,7 +185,8 @@ begin
       using errcode = 'lock_not_available', hint = 'Try again when that transaction has ended.';
   end if;
   return query select * from pgstream._reconcile_log();
-  perform pgstream.sync_publications();
+  perform pgstream._note_targets();
+  perform pgstream._reconcile_publications();
   perform pgstream._recheck_programs();
   update pgstream.ddl_error set reconciled_at = now() where reconciled_at is null;
 end
@@ -183,10 +205,14 @@ as $$
      and not exists (select from pgstream.ddl_error e where e.reconciled_at is null)
      and exists (
        select from pgstream.schema_state s where s.fingerprint = pgstream._catalog_fingerprint())
+     -- the upkeep may have been switched on or off
+     and not exists (
+       select from pgstream._publication_changes() c where c.wanted or c.must)
 $$;
 
 comment on function pgstream._is_reconciled is
-  'Whether nothing was written to the catalogs since they were last compared, and nothing failed.';
+  'Whether nothing was written to the catalogs since they were last compared, nothing failed, and '
+  'all is published that is to be.';
 
 create or replace function pgstream._tables_without_id(schema_name text) returns oid[]
   language sql stable strict parallel safe

@@ -51,7 +51,7 @@ begin
     '_capture_changes,_captured_changes,_refuse_commit,_preview_setting,_preview_request,'
     '_preview_texts,_preview_program,_preview_table,_compile_program,_untrusted_type,'
     '_untrusted_role,_untrusted_owner,_untrusted_schema,_is_readable,_expression_columns,'
-    '_plain_type,_is_catalog_reference,_wanted_tables,_wants_rows,'
+    '_plain_type,_is_catalog_reference,_wanted_tables,_tables_matching,_wants_rows,'
     '_wants_business,is_system_schema,_is_pattern,_name_matches,_event_body,_event_headers,'
     '_event_row,_event_value,_event_type,_event_source,_event_time,_percent_encoded,_sign,'
     '_hmac_sha256}', role);
@@ -77,6 +77,7 @@ begin
     'pgstream.replication_status', 'select',
     '{slot_name,state,problem,heartbeat_at,confirmed_lsn,lag_bytes,lag_seconds}', '{}', role);
   perform pgstream._grant_functions('{replay,wait_delivered,_name_matches}', role);
+  execute format('grant insert (subscription) on pgstream.replay_requests to %s', role);
   perform pgstream._grant_previewing(role);
   perform pgstream._grant_snapshots(role);
 end
@@ -130,7 +131,7 @@ begin
     'pgstream.webhook_subscriptions', 'update', '{enabled}', '{}', role);
   execute format(
     'grant select on pgstream.replication_status, pgstream.status, pgstream.ddl_error to %s', role);
-  perform pgstream._grant_functions('{_operator}', role);
+  perform pgstream._grant_functions('{_operator,_upkeep_is_on}', role);
 end
 $$;
 
@@ -164,6 +165,7 @@ begin
     '_untrusted_code,'
     'copy_subscriptions,stored_subscriptions,note_copied,note_states,'
     '_resend_rewritten}', role);
+  execute format('grant select, delete on pgstream.replay_requests to %s', role);
   execute format('grant select on pgstream.copied_status to %s', role);
   perform pgstream._grant_snapshotting(role);
 

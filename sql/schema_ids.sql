@@ -133,6 +133,9 @@ begin
   delete from pgstream.schema_positions;
   update pgstream.subscription_changes set commit_lsn = null where commit_lsn is not null;
 
+  -- oids of the other database: such a table keeps the identity that it has
+  delete from pgstream.lent_identities;
+
   delete from pgstream.schema_state;
   insert into pgstream.schema_state (system_identifier, database_oid)
   select c.system_identifier, pgstream._home() from pg_control_system() c;

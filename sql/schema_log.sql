@@ -66,25 +66,21 @@ begin
       using errcode = 'invalid_transaction_state',
             hint = 'In a READ COMMITTED transaction: select pgstream.reconcile();';
   end if;
-  foreach v_schema in array schemas loop
+  -- Two schemas may share a lock, so that the order of their names would not do.
+  for v_schema in
+    select s.name
+    from unnest(schemas) s(name)
+    order by pgstream._lock_id(format('schema_log.%s', s.name))
+  loop
     if not pgstream._try_lock(format('schema_log.%s', v_schema), deadline => deadline) then
       raise exception 'the schema log of "%" is locked by another transaction', v_schema
         using errcode = 'lock_not_available',
               hint = format('select pgstream.refresh_schema(%L);', v_schema);
     end if;
   end loop;
-  loop
-    begin
-      lock table pgstream.schema_log, pgstream.schema_objects, pgstream.table_ids,
-        pgstream.schema_state, pgstream.ddl_error in row exclusive mode nowait;
-      exit;
-    exception when lock_not_available then
-      if clock_timestamp() >= deadline then
-        raise;
-      end if;
-    end;
-    perform pg_sleep(0.005);
-  end loop;
+  if not pgstream._try_lock_ours(deadline) then
+    perform pgstream._refuse_locked_tables();
+  end if;
   if pgstream._is_moved() then
     if not pgstream._try_lock('adopt', deadline => deadline) then
       raise exception 'the ids are being found again by another transaction'
@@ -102,7 +98,7 @@ end
 $$;
 
 comment on function pgstream._lock_schemas is
-  'Locks the logs of schemas, given in order, to the end of the transaction. Fails with 55P03 '
+  'Locks the logs of schemas to the end of the transaction. Fails with 55P03 '
   'after the deadline, and with 25000 where the transaction cannot see the present.';
 
 create or replace function pgstream._log_schema(

@@ -231,19 +231,6 @@ $$;
 comment on function pgstream._list_snapshot is
   'Trigger: lists the tables of a request; those that no subscription wants are done.';
 
-create or replace function pgstream._notify_snapshots() returns trigger
-  language plpgsql volatile parallel unsafe
-  set search_path = pg_catalog, pg_temp
-as $$
-begin
-  notify pgstream_snapshots;
-  return null;
-end
-$$;
-
-comment on function pgstream._notify_snapshots is
-  'Trigger: tells runners that a request has been made, changed or deleted.';
-
 create or replace function pgstream._end_snapshots() returns trigger
   language plpgsql volatile parallel unsafe security definer
   -- definer: whoever may delete a subscription need not have asked for its snapshots
@@ -273,10 +260,6 @@ create or replace trigger check_snapshot
 create or replace trigger list_snapshot
   after insert on pgstream.snapshot_requests
   for each row execute function pgstream._list_snapshot();
-
-create or replace trigger notify_snapshots
-  after insert or update of chunk_rows, share, paused or delete on pgstream.snapshot_requests
-  for each statement execute function pgstream._notify_snapshots();
 
 create or replace trigger end_snapshots
   after delete on pgstream.webhook_subscriptions

@@ -197,6 +197,33 @@ from (
     and e.evtenabled = 'A'
 ) t
 union all
+select 'updates of tables',
+       case
+         when u.is_kept then 'published'
+         when u.is_published then 'published without upkeep'
+         else 'skipped'
+       end,
+       case
+         when u.is_kept then 'A table that loses its replica identity leaves the publication in '
+           'the same statement.'
+         when u.is_published then 'Updates and deletes of a table that loses its replica identity '
+           'fail until pgstream.reconcile() has taken it out of the publication.'
+         else 'Updates and deletes are not sent.'
+       end,
+       case
+         when u.is_kept then null
+         when u.is_published then 'select pgstream.enable_ddl_capture(); as a role that may create '
+           'event triggers, or select pgstream.set_updates_without_upkeep(''skip'');'
+         else 'select pgstream.enable_ddl_capture(); as a role that may create event triggers, or '
+           'select pgstream.set_updates_without_upkeep(''publish'');'
+       end
+from (
+  select pgstream._upkeep_is_on() as is_kept,
+         not exists (
+           select from pgstream.publication_settings s where s.updates_without_upkeep = 'skip'
+         ) as is_published
+) u
+union all
 select 'unfollowed schema changes', count(*)::text,
        case when count(*) > 0
          then 'The schema log may lack their versions; pgstream.ddl_error has the reasons.'
@@ -211,6 +238,7 @@ comment on view pgstream.status is
 comment on column pgstream.status.subject is 'What the row is about.';
 comment on column pgstream.status.state is
   'Of schema changes: followed, by event triggers; reconciled, when looked for; followed in '
-  'part. Of unfollowed ones: how many.';
+  'part. Of updates: published, with event triggers that keep them from failing; published without '
+  'upkeep; skipped. Of unfollowed schema changes: how many.';
 comment on column pgstream.status.meaning is 'What follows from it.';
 comment on column pgstream.status.hint is 'What to do about it; null while all is well.';

@@ -155,8 +155,9 @@ begin
   elsif coalesce(event_types = '{}' or event_types && '{U,D,*}', true)
     and not pgstream._has_replica_identity(v_table.rel) then
     raise warning '% has no replica identity: its updates and deletes are not sent', v_table.rel
-      using hint = format('Give it a primary key, or: alter table %s replica identity full;',
-                          v_table.rel);
+      using hint = regexp_replace(
+        pgstream._identity_remedy(v_table.rel), '^alter table .* full;$',
+        'Give it a primary key, or: \&');
   end if;
 end
 $$;

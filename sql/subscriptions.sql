@@ -5,6 +5,8 @@ create or replace function pgstream._check_subscription() returns trigger
   -- definer: whoever may subscribe need not be able to call what checks a subscription
   set search_path = pg_catalog, pg_temp
 as $$
+declare
+  v_advice record;
 begin
   perform pgstream._check_url(new.url);
   perform pgstream._check_event_types(new.event_types);
@@ -24,6 +26,13 @@ begin
     or (new.owner, new.event_types) is distinct from (old.owner, old.event_types) then
     perform pgstream._check_listener(new.owner, new.event_types);
   end if;
+  if tg_op = 'INSERT' and coalesce(new.event_types = '{}' or new.event_types && '{U,D,*}', true)
+  then
+    select * into v_advice from pgstream._upkeep_advice();
+    if v_advice.message is not null then
+      raise notice '%', v_advice.message using detail = v_advice.detail, hint = v_advice.hint;
+    end if;
+  end if;
   if new.enabled then
     new.disabled_reason := null;
   end if;
@@ -34,6 +43,34 @@ $$;
 
 comment on function pgstream._check_subscription is
   'Trigger: refuses a subscription that could never work, with a hint.';
+
+create or replace function pgstream._note_targets(one bigint default null) returns void
+  language plpgsql volatile parallel unsafe
+  set search_path = pg_catalog, pg_temp
+as $$
+begin
+  insert into pgstream.subscription_targets as t
+    (subscription, schema_name, table_name, wants_insert, wants_update, has_program, relation,
+     signature, is_invalid)
+  select s.id, s.schema_name, s.table_name,
+         coalesce(s.event_types = '{}' or s.event_types && '{I,T,*}', true),
+         coalesce(s.event_types = '{}' or s.event_types && '{U,D,*}', true),
+         s.filter is not null or s.payload is not null,
+         s.program ->> 'table', s.program ->> 'signature', s.invalid_reason is not null
+  from pgstream.webhook_subscriptions s
+  where one is null or s.id = one
+  on conflict (subscription) do update
+  set schema_name = excluded.schema_name, table_name = excluded.table_name,
+      wants_insert = excluded.wants_insert, wants_update = excluded.wants_update,
+      has_program = excluded.has_program, relation = excluded.relation,
+      signature = excluded.signature, is_invalid = excluded.is_invalid
+  where t is distinct from excluded;
+end
+$$;
+
+comment on function pgstream._note_targets is
+  'Writes down in pgstream.subscription_targets what statements of others need of a subscription, '
+  'or of all.';
 
 create or replace function pgstream._log_subscription() returns trigger
   language plpgsql volatile parallel unsafe security definer
@@ -50,9 +87,12 @@ begin
       order by c.subscription, c.id desc
     ) l
     where l.definition is not null;
+    delete from pgstream.subscription_targets;
   elsif tg_op = 'DELETE' then
     insert into pgstream.subscription_changes (subscription, definition) values (old.id, null);
+    delete from pgstream.subscription_targets t where t.subscription = old.id;
   else
+    perform pgstream._note_targets(new.id);
     insert into pgstream.subscription_changes (subscription, definition)
     values (new.id, jsonb_build_object(
       'id', new.id,
@@ -87,7 +127,8 @@ end
 $$;
 
 comment on function pgstream._log_subscription is
-  'Trigger: appends the new state of a subscription to pgstream.subscription_changes.';
+  'Trigger: appends the new state of a subscription to pgstream.subscription_changes, and notes in '
+  'pgstream.subscription_targets what statements of others need of it.';
 
 create or replace function pgstream._publish_subscribed_tables() returns trigger
   language plpgsql volatile parallel unsafe security definer
@@ -95,7 +136,6 @@ create or replace function pgstream._publish_subscribed_tables() returns trigger
   set search_path = pg_catalog, pg_temp
 as $$
 begin
-  notify pgstream_subscriptions;
   if tg_op = 'UPDATE' and current_setting('pgstream.recheck', true) = 'on' then
     return null;
   elsif current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
@@ -105,7 +145,7 @@ begin
             detail = 'It does not see which tables others have published or made since it began.',
             hint = 'begin isolation level read committed;';
   elsif pgstream._try_lock('membership') then
-    perform pgstream.sync_publications();
+    perform pgstream._sync_publications(queue => true);
   elsif tg_op not in ('DELETE', 'TRUNCATE') then
     perform pgstream._refuse_locked('the set of subscriptions and tables is');
   end if;
@@ -114,9 +154,8 @@ end
 $$;
 
 comment on function pgstream._publish_subscribed_tables is
-  'Trigger: publishes what the subscriptions can match, in the transaction that changes them, and '
-  'notifies runners elsewhere that they have changed. Tables that nobody wants any more may stay '
-  'published until the next change.';
+  'Trigger: publishes what the subscriptions can match, in the transaction that changes them. '
+  'Tables that nobody wants any more may stay published until the next change.';
 
 create or replace function pgstream._disable_subscription(subscription bigint, reason text)
   returns void
@@ -147,3 +186,13 @@ create or replace trigger log_truncate
 create or replace trigger publish_subscribed_tables
   after insert or update or delete or truncate on pgstream.webhook_subscriptions
   for each statement execute function pgstream._publish_subscribed_tables();
+
+-- What was written while no trigger was there.
+do $$
+begin
+  delete from pgstream.subscription_targets t
+  where not exists (
+    select from pgstream.webhook_subscriptions s where s.id = t.subscription);
+  perform pgstream._note_targets();
+end
+$$;

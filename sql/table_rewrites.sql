@@ -7,6 +7,7 @@ create or replace function pgstream._on_table_rewrite() returns event_trigger
   language plpgsql volatile parallel unsafe security definer
   -- definer: the user who runs DDL has no rights on schema pgstream
   set search_path = pg_catalog, pg_temp
+  set jit = off
 as $$
 declare
   v_oid constant oid := pg_event_trigger_table_rewrite_oid();
@@ -14,7 +15,12 @@ begin
   if not pgstream._is_logged(v_oid) or pgstream._log_is_skipped() then
     return;
   end if;
-  lock table pgstream.table_rewrites in row exclusive mode nowait;
+  if not pgstream._try_lock_table(
+      'pgstream.table_rewrites', 'row exclusive', false, pgstream._ddl_deadline())
+    or not pgstream._try_lock_table(
+      'pgstream.table_ids', 'access share', false, pgstream._ddl_deadline()) then
+    perform pgstream._refuse_locked_tables();
+  end if;
   insert into pgstream.table_rewrites (oid, table_id, schema_name, table_name, reason)
   select c.oid::bigint,
          case when current_setting('transaction_isolation') <> 'serializable' then

@@ -9,6 +9,7 @@ set local client_min_messages = warning;
 set local search_path = pg_catalog, pg_temp;
 drop publication if exists pgstream_control, pgstream_insert, pgstream_update;
 \ir drop_code.sql
+\ir ../migrations/0017_guest.down.sql
 \ir ../migrations/0016_lease_server.down.sql
 \ir ../migrations/0015_rewritten_rows.down.sql
 \ir ../migrations/0014_snapshots.down.sql

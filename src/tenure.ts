@@ -236,14 +236,14 @@ export class Tenure {
     const reader = openReader(source.plugin, { sql, keepTrying: this.#keepTrying, ...state });
     const pipeline = this.#openPipeline(dispatcher, state, timelines, reader);
     const follower = (this.#follower = openFollower(this.#around, pipeline, timelines, reader));
-    await keepUp(this.#around, {
+    keepUp(this.#around, {
       dispatcher,
       follower,
       status: this.#status,
       readRights: this.#readRights,
       halt: (trouble) => this.#halt.abort(trouble),
     });
-    this.#snapshots = await workAtSnapshots(this.#around, {
+    this.#snapshots = workAtSnapshots(this.#around, {
       transactions: this.#transactions,
       seams: this.#seams,
       dispatcher,

@@ -5,6 +5,7 @@ import type { Finding } from './finding.js';
 export async function tableFindings(ask: Ask): Promise<Finding[]> {
   return [
     ...(await unreconciled(ask)),
+    ...(await withoutUpkeep(ask)),
     ...(await withoutIdentity(ask)),
     ...(await unpublished(ask)),
     ...(await partitioned(ask)),
@@ -30,32 +31,36 @@ async function unreconciled(ask: Ask): Promise<Finding[]> {
   ];
 }
 
+/** The one case in which a statement of a user can fail because of us. */
+async function withoutUpkeep(ask: Ask): Promise<Finding[]> {
+  const [advice] = await ask<{ message: string | null; hint: string }>(
+    'select message, hint from pgstream._upkeep_advice()',
+  );
+  if (!advice?.message) return [];
+  const { message, hint } = advice;
+  return [{ severity: 'notice', code: 'no_upkeep', what: message, next: hint }];
+}
+
 /** Of a partitioned table, each partition needs an identity, and so does the table itself. */
 async function withoutIdentity(ask: Ask): Promise<Finding[]> {
-  const rows = await ask<{ table: string; lacking: string[] }>(
-    `select format('%I.%I', n.nspname, c.relname) as table, to_json(array(
-         select format('%I.%I', ln.nspname, l.relname)
-         from pg_partition_tree(w.rel) t
-         join pg_class l on l.oid = t.relid
-         join pg_namespace ln on ln.oid = l.relnamespace
-         where t.isleaf and t.level > 0 and not pgstream._has_replica_identity(l.oid)
-         order by 1
-       )) as lacking
+  const rows = await ask<{ table: string; remedies: string[] }>(
+    `select format('%I.%I', n.nspname, c.relname) as table,
+       to_json(array_agg(pgstream._identity_remedy(u.part::regclass) order by u.part = c.oid, u.part))
+         as remedies
      from pgstream._wanted_tables() w
      join pg_class c on c.oid = w.rel
      join pg_namespace n on n.oid = c.relnamespace
-     where w.wants_update and not pgstream._has_replica_identity(w.rel)
+     cross join lateral pgstream._unidentified(array[w.rel]) u
+     where w.wants_update
+     group by n.nspname, c.relname, c.oid
      order by 1`,
   );
-  return rows.map(({ table, lacking }) => {
-    const tables = lacking.length > 0 ? lacking : [table];
-    return {
-      severity: 'warning',
-      code: 'no_replica_identity',
-      what: `updates and deletes of ${table} are not delivered: it has no replica identity`,
-      next: tables.map((each) => `alter table ${each} replica identity full;`).join(' '),
-    };
-  });
+  return rows.map(({ table, remedies }) => ({
+    severity: 'warning',
+    code: 'no_replica_identity',
+    what: `updates and deletes of ${table} are not delivered: it has no replica identity`,
+    next: remedies.join(' '),
+  }));
 }
 
 async function unpublished(ask: Ask): Promise<Finding[]> {

@@ -53,12 +53,15 @@ export function init(options: InitOptions): Promise<void> {
       await checkReplicationConnection(connection);
     }
 
-    const fresh = !(await schemaExists(client));
+    const wasThere = await schemaExists(client);
+    let isOurs = false;
     if (slot && !(await publicationsExist(client))) throw slotTooOld(name);
     if (options.parts === 'slot') {
       await requireSchema(client);
     } else {
       const ran = await installSchema(client, onWarning);
+      // Where none ran, somebody else has installed it at the same time.
+      isOurs = !wasThere && ran.length > 0;
       onStep(
         ran.length > 0 ? `installed schema pgstream: ${ran.join(', ')}` : 'schema is up to date',
       );
@@ -81,7 +84,7 @@ export function init(options: InitOptions): Promise<void> {
         if (gap) onWarning(gap);
       }
     } catch (error) {
-      if (fresh && options.parts === 'all') await removeSchema(client);
+      if (isOurs) await removeSchema(client);
       throw error;
     }
   });

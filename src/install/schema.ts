@@ -39,8 +39,8 @@ export async function withClient<T>(
 }
 
 /**
- * Runs the work in one transaction, alone among installers, with the server's warnings handed on. The
- * files of sql/ and migrations/ leave it to whoever runs them that names mean pg_catalog's.
+ * Runs the work in one transaction, with the server's warnings handed on. The files of sql/ and
+ * migrations/ leave it to whoever runs them that names mean pg_catalog's.
  */
 async function inTransaction<T>(
   client: pg.Client,
@@ -54,7 +54,6 @@ async function inTransaction<T>(
   try {
     await client.query('set local client_min_messages = warning');
     await client.query('set local search_path = pg_catalog, pg_temp');
-    await client.query("select pg_advisory_xact_lock(hashtextextended('pgstream.install', 0))");
     const result = await work();
     await client.query('commit');
     return result;
@@ -66,7 +65,10 @@ async function inTransaction<T>(
   }
 }
 
-/** Installs or upgrades; returns the names of the migrations that ran. */
+/**
+ * Installs or upgrades; returns the names of the migrations that ran. Others who install wait for it
+ * at the ledger, and go on from what it has made.
+ */
 export function installSchema(
   client: pg.Client,
   onWarning: (text: string) => void = () => undefined,
@@ -88,11 +90,12 @@ export function removeSchema(client: pg.Client): Promise<boolean> {
     client,
     () => undefined,
     async () => {
+      const wasInstalled = await isInstalled(client);
+      if (wasInstalled) await client.query(await readBundle('ledger.sql'));
       await client.query(
         'drop publication if exists pgstream_control, pgstream_insert, pgstream_update',
       );
-      if (!(await isInstalled(client))) return false;
-      await client.query(await readBundle('ledger.sql'));
+      if (!wasInstalled) return false;
       await client.query(await readBundle('drop_code.sql'));
       await migrate(client, 'down');
       await client.query('drop table pgstream.migrations');

@@ -67,16 +67,12 @@ export class SnapshotWorker {
   readonly #restUntil = new Map<number, number>();
   readonly #wanted: SnapshotTables[];
   #last: Job | undefined;
-  #wake: (() => void) | undefined;
 
   constructor(options: WorkerOptions) {
     this.#options = options;
     this.#reader = new Reader(options.connection, options.plugin);
     this.#wanted = [...options.tables];
   }
-
-  /** Requests have been made, or changed. */
-  readonly look = (): void => this.#wake?.();
 
   /** Works until the signal fires. */
   async work(): Promise<void> {
@@ -119,14 +115,9 @@ export class SnapshotWorker {
   }
 
   async #pause(ms: number): Promise<void> {
-    const { signal } = this.#options;
-    if (ms <= 0 || signal.aborted) return;
-    const waking = new AbortController();
-    const wake = (this.#wake = () => waking.abort());
-    signal.addEventListener('abort', wake);
-    await sleep(ms, undefined, { signal: waking.signal }).catch(() => undefined);
-    signal.removeEventListener('abort', wake);
-    this.#wake = undefined;
+    if (ms > 0) {
+      await sleep(ms, undefined, { signal: this.#options.signal }).catch(() => undefined);
+    }
   }
 
   /** Resolves to when to look again, in milliseconds. */

@@ -1,11 +1,12 @@
 /**
  * Follows subscriptions that are kept in another database, the store: copies them into the source
- * whenever they change there, and tells the store how they do.
+ * whenever they change there, and tells the store how they do. It looks for changes, rather than
+ * being notified of them: a transaction that has notified cannot be prepared.
  *
  * What is delivered comes from the copies alone. So the store may be away: nothing stops, and what
  * has changed meanwhile takes effect when it is back.
  */
-import type { ListenMeta, Sql } from 'postgres';
+import type { Sql } from 'postgres';
 import type { Log } from '../log.js';
 import { withoutValues } from '../settings/server-error.js';
 import { oneAtATime } from './one-at-a-time.js';
@@ -16,11 +17,13 @@ export interface StoreFollowerOptions {
   readonly source: Sql;
   /** Of the source. */
   readonly transactions: Transactions;
-  /** How often the store is read where no notification comes, in milliseconds. */
+  /** How often all is copied where no change is seen, in milliseconds. */
   readonly refreshMs: number;
   readonly log: Log;
 }
 
+/** How often it is looked whether the store has changed: a change is copied within two seconds. */
+const lookMs = 1_000;
 /** How often the store is told how its subscriptions do. */
 const statusMs = 2_000;
 /** After this time what failed is tried again. */
@@ -41,7 +44,8 @@ export class StoreFollower {
   #isAway = false;
   #isStopped = false;
   #retry: NodeJS.Timeout | undefined;
-  #listening: ListenMeta | undefined;
+  /** What the changes in the store came to when it was last copied. */
+  #copied: string | undefined;
 
   constructor(options: StoreFollowerOptions) {
     this.#options = options;
@@ -53,9 +57,16 @@ export class StoreFollower {
       () => this.#attempt(() => this.#tell()),
       () => undefined,
     );
-    this.#timers.push(setInterval(this.#copy, options.refreshMs), setInterval(tell, statusMs));
+    const look = oneAtATime(
+      () => this.#attempt(() => this.#look()),
+      () => undefined,
+    );
+    this.#timers.push(
+      setInterval(this.#copy, options.refreshMs),
+      setInterval(tell, statusMs),
+      setInterval(look, lookMs),
+    );
     this.#copy();
-    void this.#listen();
   }
 
   /** Disables a subscription where it is kept, if that is the store. */
@@ -73,18 +84,18 @@ export class StoreFollower {
     this.#isStopped = true;
     for (const timer of this.#timers) clearInterval(timer);
     clearTimeout(this.#retry);
-    this.#listening?.unlisten().catch(() => undefined);
   }
 
-  /** A notification, or a connection that is made anew after one that was lost. */
-  async #listen(): Promise<void> {
-    const { store } = this.#options;
-    try {
-      this.#listening = await store.listen('pgstream_subscriptions', this.#copy, this.#copy);
-      if (this.#isStopped) await this.#listening.unlisten();
-    } catch {
-      if (!this.#isStopped) setTimeout(() => void this.#listen(), retryMs).unref();
-    }
+  async #look(): Promise<void> {
+    if ((await this.#changes()) !== this.#copied) this.#copy();
+  }
+
+  /** Differs from what it was whenever a change has been committed, in whichever order. */
+  async #changes(): Promise<string> {
+    const [row] = await this.#options.store<{ changes: string }[]>`
+      select coalesce(sum(hashint8extended(id, 0)), 0)::text as changes
+      from pgstream.subscription_changes`;
+    return row!.changes;
   }
 
   async #attempt(work: () => Promise<void>): Promise<void> {
@@ -105,6 +116,7 @@ export class StoreFollower {
 
   async #copyNow(): Promise<void> {
     const { store, transactions, log } = this.#options;
+    const changes = await this.#changes(); // before what they have led to is read
     const [read] = await store<{ subscriptions: string; last: string }[]>`
       select subscriptions::text, last_change::text as last from pgstream.stored_subscriptions()`;
     const { subscriptions, last } = read!;
@@ -116,6 +128,7 @@ export class StoreFollower {
     );
     await store`select pgstream.note_copied(${last}::bigint)`;
     log.debug({ refused: rows.length }, 'the subscriptions of the store are copied');
+    this.#copied = changes;
     this.#note(rows);
     if (rows.some(({ code }) => code === lockNotAvailable)) this.#copySoon();
   }

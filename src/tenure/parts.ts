@@ -109,10 +109,10 @@ export function openFollower(
 }
 
 /** Works at requests for snapshots from now on. */
-export async function workAtSnapshots(
+export function workAtSnapshots(
   { settings, source, sql, lease, log, stop, ended, fail }: Around,
   using: Pick<WorkerOptions, 'transactions' | 'seams' | 'dispatcher' | 'registry'>,
-): Promise<SnapshotWorker> {
+): SnapshotWorker {
   const worker = new SnapshotWorker({
     ...using,
     connection: source.connection,
@@ -125,10 +125,6 @@ export async function workAtSnapshots(
     explain: (error) => databaseError(withoutValues(error), source.connection),
     log,
     signal: AbortSignal.any([stop, ended]),
-  });
-  const requests = await sql.listen('pgstream_snapshots', worker.look);
-  ended.addEventListener('abort', () => {
-    requests.unlisten().catch(() => undefined);
   });
   worker.work().catch(fail);
   return worker;

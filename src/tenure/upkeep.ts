@@ -3,10 +3,10 @@ import type { Dispatcher } from '../delivery/dispatcher.js';
 import type { PgstreamError } from '../errors.js';
 import type { SlotFollower } from '../replication/follow.js';
 import { oneAtATime } from '../source/one-at-a-time.js';
-import { oncePerMoment } from '../source/once-per-moment.js';
 import type { StatusWriter } from '../source/status.js';
 import { latestSubscriptions } from '../source/subscriptions.js';
 import type { Around } from './around.js';
+import { followReplays, replayMs } from './replays.js';
 
 export interface Upkept {
   readonly dispatcher: Dispatcher;
@@ -24,16 +24,14 @@ const refreshMs = 2_000;
 const rightsMs = 2_000;
 /** How often the state of subscriptions is written. */
 const statusMs = 1_000;
-/** Anybody may notify: deliveries of a subscription are tried again at once so often at most. */
-const replayMs = 1_000;
 /** How often the slot is looked at. */
 export const troubleMs = 2_000;
 
 /** What is done every now and then, or when somebody asks for it, until the tenure has ended. */
-export async function keepUp(
-  { sql, lease, stop, ended, keepTrying, fail }: Around,
+export function keepUp(
+  { sql, lease, ended, keepTrying, fail }: Around,
   { dispatcher, follower, status, readRights, halt }: Upkept,
-): Promise<void> {
+): void {
   const every = (ms: number, work: () => void) => {
     const timer = setInterval(work, ms);
     ended.addEventListener('abort', () => clearInterval(timer));
@@ -65,12 +63,18 @@ export async function keepUp(
   }, fail);
   every(troubleMs, look);
 
-  const replays = await sql.listen(
-    'pgstream_replay',
-    oncePerMoment((id) => dispatcher.replay(Number(id)), replayMs, stop),
-    () => dispatcher.rescan(),
-  );
-  ended.addEventListener('abort', () => {
-    replays.unlisten().catch(() => undefined);
-  });
+  const replay = followReplays(sql, dispatcher);
+  let wasAway = true;
+  const lookForReplays = oneAtATime(async () => {
+    try {
+      await replay();
+      // What waits may have been changed by hand meanwhile.
+      if (wasAway) dispatcher.rescan();
+      wasAway = false;
+    } catch {
+      wasAway = true; // looked for again a second later
+    }
+  }, fail);
+  lookForReplays();
+  every(replayMs, lookForReplays);
 }

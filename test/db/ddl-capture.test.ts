@@ -93,9 +93,12 @@ test('capture can be switched off, and on again with what was missed', async () 
   expect(await mode(database)).toEqual([
     { state: 'followed', well: true },
     { state: '0', well: true },
+    { state: 'published', well: true },
   ]);
   await sql`select pgstream.disable_ddl_capture()`;
-  expect(await sql`select from pg_event_trigger where evtname like 'pgstream%'`).toHaveLength(0);
+  expect(
+    await sql`select evtname from pg_event_trigger where evtname like 'pgstream%' order by 1`,
+  ).toEqual([{ evtname: 'pgstream_upkeep' }, { evtname: 'pgstream_upkeep_drop' }]);
   expect((await mode(database))[0]).toEqual({ state: 'reconciled', well: false });
   await sql`create table meanwhile (id int)`;
   await sql`alter table before rename to kept`;
@@ -127,6 +130,7 @@ test('an owner of no other right installs all the rest, and reconciles', async (
   await installSchema(client, (text) => void warnings.push(text));
   expect(warnings).toEqual([
     expect.stringMatching(/may not create event triggers.*pgstream\.reconcile\(\)/),
+    expect.stringMatching(/loses its replica identity fail.*set_updates_without_upkeep\('skip'\)/),
   ]);
   await client.query('create schema mine create table t (id int primary key)');
   const reconcile = async () => (await client.query('select * from pgstream.reconcile()')).rows;

@@ -134,17 +134,22 @@ describe('replay', () => {
     expect([...(await deliveries())]).toMatchObject([{ state: result, replayed: count === 1 }]);
   });
 
-  test('wakes the runner when it commits, also where nothing waits in the table', async () => {
+  test('asks runners when it commits, also where nothing waits in the table', async () => {
     const id = await insertSubscription(sql);
-    const heard: string[] = [];
-    const listener = session().own;
-    await listener.listen('pgstream_replay', (payload) => void heard.push(payload));
+    const asked = async () =>
+      (await sql`select subscription::int from pgstream.replay_requests`).map(
+        ({ subscription }) => subscription as number,
+      );
+    await sql`delete from pgstream.replay_requests`;
     const rolledBack = sql.begin(async (tx) => {
-      await tx`select pgstream.replay(${id + 1})`.catch(() => undefined);
+      await tx`select pgstream.replay(${id})`;
+      throw new Error('no');
     });
-    await expect(rolledBack).rejects.toMatchObject({ code: '42704' });
+    await expect(rolledBack).rejects.toThrow('no');
+    await expect(replay({ subscription: id + 1 })).rejects.toMatchObject({ code: '42704' });
+    expect(await asked()).toEqual([]);
     expect(await replay({ subscription: id })).toBe(0);
-    await eventually(() => expect(heard).toEqual([String(id)]));
+    expect(await asked()).toEqual([id]);
   });
 
   test('says how to go on where the subscription is paused', async () => {

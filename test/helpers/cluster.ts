@@ -27,7 +27,7 @@ export default async function setup(
   const more = Number(process.env['DDL_SESSIONS'] ?? 0);
   const options = {
     major: major ? Number(major) : undefined,
-    settings: { max_connections: 120 + more, max_prepared_transactions: 8 },
+    settings: { max_connections: 120 + more, max_prepared_transactions: 20 },
   };
   const clusters = await Promise.all(Array.from({ length: workers }, () => startPostgres(options)));
   const stop = async () => {
