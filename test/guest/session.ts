@@ -167,8 +167,11 @@ function report(message: Record<string, string | undefined>): string | undefined
 
 /** Oids, numbers of transactions and temporary schemas, and the database's name, differ anyway. */
 export function withoutNumbers(line: string, database: string): string {
-  return line
+  const [state = ''] = /^[A-Z]+ [0-9A-Z]{5}: /.exec(line) ?? [];
+  const text = line
+    .slice(state.length)
     .replaceAll(database, 'DATABASE')
     .replace(/\d{5,}/g, 'N')
     .replace(/(pg_(?:toast_)?temp)_\d+/g, '$1');
+  return state + text;
 }

@@ -97,7 +97,10 @@ export const neighbours: Cases = {
     needs: ['dblink'],
     given: t,
     steps: [
+      // In transactions of its own: the other session has to see what this one makes.
+      'begin',
       'create extension dblink',
+      'commit',
       `select dblink_connect('self',
          'host=127.0.0.1 port={port} dbname={database} user=postgres')`,
       `select * from dblink('self', 'select id, v from app.t') r(id int, v text)`,
