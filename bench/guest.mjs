@@ -39,10 +39,10 @@ export async function measure({ tables, rounds: count }) {
   await pgstream(database, 'init');
   let made = 0;
   for (const most of tables) {
+    await database.sql`select pgstream.disable_ddl_capture(upkeep => true)`;
     for (const sql of [database.sql, bare]) await makeTables(sql, made + 1, most);
     made = most;
-    await database.sql`
-      select from pgstream.reconcile()`;
+    await database.sql`select from pgstream.enable_ddl_capture()`;
     await database.sql`
       insert into pgstream.webhook_subscriptions (url, schema_name, table_name)
       values ('http://localhost/all', 'public', 't*') on conflict do nothing`;
@@ -89,7 +89,6 @@ async function run(pool, statements) {
 async function makeTables(sql, first, last) {
   for (let from = first; from <= last; from += 1000) {
     await sql.unsafe(`do $$ begin
-      perform set_config('pgstream.skip_log', 'on', true);
       for i in ${from}..${Math.min(from + 999, last)} loop
         execute format('create table t%s (id int primary key, n int)', i);
       end loop;
