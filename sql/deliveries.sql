@@ -4,9 +4,15 @@ drop policy if exists what_one_may_see_one_may_replay on pgstream.replay_request
 create policy what_one_may_see_one_may_replay on pgstream.replay_requests for insert
   with check (exists (select from pgstream.webhook_subscriptions s where s.id = subscription));
 
+comment on policy what_one_may_see_one_may_replay on pgstream.replay_requests is
+  'Who sees a subscription may ask for its deliveries to be tried again.';
+
 drop policy if exists runners_take_all_requests on pgstream.replay_requests;
 create policy runners_take_all_requests on pgstream.replay_requests
   using ((select has_function_privilege('pgstream._runner()', 'execute')));
+
+comment on policy runners_take_all_requests on pgstream.replay_requests is
+  'Runners act on all requests, and remove them.';
 
 create or replace function pgstream.replay(
   subscription bigint,

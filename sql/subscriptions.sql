@@ -91,7 +91,7 @@ begin
   elsif tg_op = 'DELETE' then
     insert into pgstream.subscription_changes (subscription, definition) values (old.id, null);
     delete from pgstream.subscription_targets t where t.subscription = old.id;
-  else
+  elsif tg_op = 'INSERT' or new is distinct from old then
     perform pgstream._note_targets(new.id);
     insert into pgstream.subscription_changes (subscription, definition)
     values (new.id, jsonb_build_object(

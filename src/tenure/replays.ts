@@ -7,6 +7,7 @@
  */
 import type { Sql } from 'postgres';
 import type { Dispatcher } from '../delivery/dispatcher.js';
+import { arrayLiteral } from '../source/array-literal.js';
 
 /** How often it is looked for requests. */
 export const replayMs = 1_000;
@@ -35,7 +36,7 @@ export function followReplays(
     const there = new Set(requests.map(({ id }) => id));
     const old = [...seenAt].filter(([, at]) => moment - at >= keepMs).map(([id]) => id);
     if (old.length > 0) {
-      await sql`delete from pgstream.replay_requests where id = any(${old}::bigint[])`;
+      await sql`delete from pgstream.replay_requests where id = any(${arrayLiteral(old)}::bigint[])`;
     }
     for (const id of seenAt.keys()) if (!there.has(id) || old.includes(id)) seenAt.delete(id);
   };
