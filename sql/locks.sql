@@ -160,11 +160,13 @@ create or replace function pgstream._lock_id(what text) returns smallint
     when 'publications' then 2
     when 'adopt' then 3
     when 'reconcile' then 4
-    else 16 + (hashtextextended(what, 0) & 1023)
+    else case when what ^@ 'schema_log.' then 16 + (hashtextextended(what, 0) & 1023)
+           else 1040 + (hashtextextended(what, 0) & 127) end
   end::smallint;
 
 comment on function pgstream._lock_id is
-  'The row of pgstream.locks for a name. Names without a row of their own may share one.';
+  'The row of pgstream.locks for a name. Names without a row of their own may share one, but none '
+  'with the schema logs, which each statement of DDL asks for.';
 
 create or replace function pgstream._try_lock(
   what text, shared boolean default false, deadline timestamptz default null
@@ -205,5 +207,5 @@ comment on function pgstream._try_lock is
 
 insert into pgstream.locks (id)
 select i
-from generate_series(1, 16 + 1023) i
+from generate_series(1, 1040 + 127) i
 on conflict do nothing;
