@@ -4,6 +4,7 @@
 create or replace function pgstream._host_address(host text) returns inet
   language plpgsql immutable parallel safe
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
 as $$
 declare
   v_host text := lower(host);
@@ -106,6 +107,7 @@ comment on function pgstream._is_forbidden is
 create or replace function pgstream._is_allowed(address inet) returns boolean
   language plpgsql stable parallel safe
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
 as $$
 declare
   v_setting constant text := coalesce(current_setting('pgstream.allowed_networks', true), '');

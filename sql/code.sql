@@ -3,6 +3,7 @@
 -- defined and this does not is gone afterwards. Where the arguments or the result of a function
 -- change, the older one is dropped right before it: two of a name cannot be told apart.
 set local search_path = pg_catalog, pg_temp;
+set local standard_conforming_strings = on;
 \ir note_older_code.sql
 \ir xid.sql
 \ir names.sql

@@ -17,6 +17,7 @@ create or replace function pgstream._check_left_behind(
 ) returns void
   language plpgsql stable parallel safe
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
 as $$
 declare
   v_left constant text := (
@@ -91,6 +92,7 @@ create or replace function pgstream._execute_inside(
 )
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
 as $$
 declare
   v_name constant text := format('pgstream._of_owner_%s', pg_backend_pid());

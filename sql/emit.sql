@@ -22,6 +22,7 @@
 create or replace function pgstream._check_emitted(type text, data jsonb, key text) returns void
   language plpgsql stable parallel safe
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
 as $$
 declare
   v_bytes bigint := octet_length(data::text);

@@ -8,6 +8,7 @@ create or replace function pgstream._event_value(type oid, value text, is_object
   returns text
   language sql immutable parallel safe
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
 as $$
   select case
     when value is null then 'null'
@@ -67,6 +68,7 @@ comment on function pgstream._event_type is
 create or replace function pgstream._percent_encoded(value text, kept text) returns text
   language sql stable strict parallel safe
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
 as $$
   select string_agg(
     case when c.letter ~ kept collate "C" then c.letter
@@ -90,6 +92,7 @@ comment on function pgstream._event_source is 'The source of CloudEvents.';
 create or replace function pgstream._event_time(at timestamptz) returns text
   language sql stable strict parallel safe
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
   set timezone = 'UTC'
   set datestyle = 'ISO'
 as $$

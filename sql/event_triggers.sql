@@ -152,6 +152,8 @@ create or replace function pgstream._on_sql_drop() returns event_trigger
   language plpgsql volatile parallel unsafe security definer
   -- definer: the user who runs DDL has no rights on schema pgstream
   set search_path = pg_catalog, pg_temp
+  -- else an error that is caught would end the session
+  set exit_on_error = off
   set jit = off
 as $$
 declare
@@ -173,6 +175,8 @@ create or replace function pgstream._on_ddl_command_end() returns event_trigger
   language plpgsql volatile parallel unsafe security definer
   -- definer: the user who runs DDL has no rights on schema pgstream
   set search_path = pg_catalog, pg_temp
+  -- else an error that is caught would end the session
+  set exit_on_error = off
   set jit = off
 as $$
 declare

@@ -18,6 +18,7 @@ comment on function pgstream._is_row_type is
 create or replace function pgstream._check_event_types(event_types text[]) returns void
   language plpgsql immutable parallel safe
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
 as $$
 declare
   v_type text;

@@ -81,6 +81,7 @@ create or replace function pgstream._check_clocks(
 ) returns boolean
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
 as $$
 declare
   v_clock constant text := '''[^'']*(now|today|tomorrow|yesterday)';

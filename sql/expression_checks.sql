@@ -20,6 +20,7 @@ create or replace function pgstream._judge_tree(
 )
   language plpgsql stable parallel safe
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
 as $$
 declare
   v_nodes constant text[] := array(
@@ -125,6 +126,7 @@ create or replace function pgstream._compile_expression(
 )
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
 as $$
 declare
   v_detail constant text := format('%s: %s', what, left(expression, 1000));

@@ -45,6 +45,7 @@ comment on function pgstream._expression_tokens is
 create or replace function pgstream._expression_text(expression text) returns text
   language plpgsql immutable strict parallel safe
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
 as $$
 declare
   v_tokens text[];
@@ -162,26 +163,38 @@ comment on function pgstream._is_catalog_reference is
 create or replace function pgstream._identity_columns(rel oid) returns name[]
   language sql stable strict parallel safe
 begin atomic
+  -- pg_partition_tree() would wait for whoever has locked a partition
+  with recursive parts as (
+    select rel as oid
+    union
+    select h.inhrelid
+    from parts p
+    join pg_class c on c.oid = p.oid and c.relkind = 'p'
+    join pg_inherits h on h.inhparent = p.oid
+  ), identified as (
+    select c.oid, l.attname
+    from parts p
+    join pg_class c on c.oid = p.oid and (p.oid = rel or c.relkind <> 'p')
+    join pg_attribute l on l.attrelid = c.oid and l.attnum > 0 and not l.attisdropped
+    where case c.relreplident
+      when 'f' then true
+      when 'n' then false
+      else exists (
+        select
+        from pg_index i
+        where i.indrelid = c.oid and l.attnum = any (i.indkey) and i.indisvalid
+          and case c.relreplident when 'i' then i.indisreplident else i.indisprimary end)
+    end
+  )
   select coalesce(array_agg(a.attname order by a.attnum), '{}')
   from pg_attribute a
   where a.attrelid = rel and a.attnum > 0 and not a.attisdropped
     and not exists (
       select
-      from (select rel as oid
-            union
-            select t.relid from pg_partition_tree(rel) t where t.isleaf) part
-      join pg_class c on c.oid = part.oid
-      where not coalesce(
-        case c.relreplident
-          when 'f' then true
-          when 'n' then false
-          else exists (
-            select
-            from pg_index i
-            join pg_attribute l on l.attrelid = c.oid and l.attnum = any (i.indkey)
-            where i.indrelid = c.oid and l.attname = a.attname and i.indisvalid
-              and case c.relreplident when 'i' then i.indisreplident else i.indisprimary end)
-        end, false));
+      from parts p
+      join pg_class c on c.oid = p.oid and (p.oid = rel or c.relkind <> 'p')
+      where not exists (
+        select from identified i where i.oid = p.oid and i.attname = a.attname));
 end;
 
 comment on function pgstream._identity_columns is
@@ -269,6 +282,7 @@ comment on function pgstream._is_safe_function is
 create or replace function pgstream._tree_numbers(tree text, pattern text) returns oid[]
   language sql immutable strict parallel safe
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
 as $$
   select coalesce(array_agg(distinct n.oid::oid), '{}')
   from regexp_matches(tree, pattern, 'g') m

@@ -6,6 +6,7 @@
 begin;
 set local client_min_messages = warning;
 set local search_path = pg_catalog, pg_temp;
+set local standard_conforming_strings = on;
 \ir ledger.sql
 
 select not exists (select from pgstream.migrations where name = '0001_xid')

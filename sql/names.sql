@@ -27,6 +27,7 @@ comment on function pgstream._name_matches is
 create or replace function pgstream._printed_type(type oid, typmod integer) returns text
   language sql stable parallel safe
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
 as $$
   select case
     when format_type(type, null) ^@ 'public.'

@@ -112,6 +112,7 @@ create or replace function pgstream._execute_as_owner(
 )
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
 as $$
 declare
   v_problem text;

@@ -137,6 +137,7 @@ comment on function pgstream._capture_changes is
 create or replace function pgstream._note_emitted(type text, data jsonb) returns void
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
 as $$
 declare
   v_position constant text := current_setting('pgstream.preview_position', true);
@@ -161,6 +162,7 @@ create or replace function pgstream._captured_changes()
   returns table (ordinal bigint, relation oid, op text, new jsonb, old jsonb, data jsonb)
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
 as $$
 begin
   if to_regclass('pg_temp.pgstream_preview') is null then

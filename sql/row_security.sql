@@ -49,12 +49,17 @@ comment on policy operators_pause_all on pgstream.webhook_subscriptions is
 create or replace function pgstream._check_owner() returns trigger
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
 as $$
 declare
   v_administers constant boolean := pg_has_role(
     (select c.relowner from pg_class c where c.oid = tg_relid), 'usage');
   v_free constant text[] := '{enabled,disabled_reason}';
 begin
+  if not v_administers and current_setting('pgstream.recheck', true) = 'on' then
+    -- what it says of a change is for us alone to say
+    perform set_config('pgstream.recheck', '', true);
+  end if;
   if tg_op = 'INSERT' and new.owner = current_user then
     return new;
   elsif tg_op = 'UPDATE' and new.owner = old.owner

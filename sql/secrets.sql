@@ -7,6 +7,7 @@ create or replace function pgstream._keep_secret(
 ) returns text
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
 as $$
 declare
   v_number constant bigint := substring(given from '^kept:([0-9]{1,18})$')::bigint;

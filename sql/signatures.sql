@@ -23,6 +23,7 @@ create or replace function pgstream._sign(
 )
   language plpgsql stable parallel safe
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
 as $$
 begin
   if secrets is null then

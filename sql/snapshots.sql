@@ -122,6 +122,7 @@ create or replace function pgstream._check_snapshot() returns trigger
   language plpgsql volatile parallel unsafe security definer
   -- definer: whoever may ask need not be able to call what checks a request
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
 as $$
 declare
   v_administers constant boolean :=

@@ -3,6 +3,7 @@
 create or replace function pgstream._check_url(url text) returns void
   language plpgsql stable parallel safe
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
 as $$
 declare
   v_authority text := substring(url from '^[Hh][Tt][Tt][Pp][Ss]?://([^/?#]*)');
@@ -73,6 +74,7 @@ comment on function pgstream._check_headers is
 create or replace function pgstream._check_secret(secret text) returns void
   language plpgsql immutable parallel safe
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
 as $$
 declare
   v_secret text;
@@ -115,6 +117,7 @@ create or replace function pgstream._check_table(
 ) returns void
   language plpgsql stable parallel safe
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
 as $$
 declare
   v_table record;
@@ -171,6 +174,7 @@ create or replace function pgstream._check_sizes(
 ) returns void
   language plpgsql immutable parallel safe
   set search_path = pg_catalog, pg_temp
+  set standard_conforming_strings = on
 as $$
 begin
   if octet_length(url) > 2000 then

@@ -41,7 +41,7 @@ create or replace function pgstream._untrusted_schema(path text) returns text
 as $$
   select format('others can make functions and operators in schema %I', n.nspname)
   from pg_namespace n
-  where quote_ident(n.nspname) = any (string_to_array(path, ', '))
+  where strpos(format(', %s, ', path), format(', %I, ', n.nspname)) > 0
     and n.nspname not in ('pg_catalog', 'pg_temp')
     and pgstream._untrusted_role(array(
       select a.grantee

@@ -13,6 +13,8 @@ create or replace function pgstream._on_upkeep() returns event_trigger
   language plpgsql volatile parallel unsafe security definer
   -- definer: the user who runs DDL has no rights on schema pgstream
   set search_path = pg_catalog, pg_temp
+  -- else an error that is caught would end the session
+  set exit_on_error = off
   set jit = off
 as $$
 declare

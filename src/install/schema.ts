@@ -54,6 +54,7 @@ async function inTransaction<T>(
   try {
     await client.query('set local client_min_messages = warning');
     await client.query('set local search_path = pg_catalog, pg_temp');
+    await client.query('set local standard_conforming_strings = on');
     const result = await work();
     await client.query('commit');
     return result;

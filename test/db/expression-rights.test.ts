@@ -99,6 +99,18 @@ describe('none goes off with the rights of another, and each is refused with a h
 });
 
 describe('none goes off with the rights of another', () => {
+  test('where the session reads strings in another way', async () => {
+    const session = await mallory.sql.reserve();
+    await session.unsafe(`
+      set standard_conforming_strings = off; set escape_string_warning = off;
+      set quote_all_identifiers = on; set transform_null_equals = on; set array_nulls = off`);
+    const answers = await tryEach((filter) => insert(session, { filter }));
+    expect([...answers.values()]).not.toContain(undefined);
+    for (const filter of harmless) await insert(session, { filter });
+    session.release();
+    expect(await ranAsAnother()).toBe(0);
+  });
+
   test('where a subscription that is there is changed', async () => {
     await insert(mallory.sql, { filter: `new.status = 'a'` });
     await tryEach(

@@ -16,7 +16,7 @@ const brokenRules = () => sql<{ object: string; rule: string }[]>`
   with ours as (
     select p.oid, p.oid::regprocedure::text as name, p.proname, p.prokind, p.provolatile,
            p.proisstrict, p.proparallel, p.prosecdef, p.prorettype, p.proacl, p.proconfig,
-           p.prosqlbody is not null as bound_at_creation
+           p.prosrc, p.prosqlbody is not null as bound_at_creation
     from pg_proc p
     where p.pronamespace = 'pgstream'::regnamespace
   ), relations as (
@@ -55,6 +55,11 @@ const brokenRules = () => sql<{ object: string; rule: string }[]>`
   from ours
   where not bound_at_creation and prokind <> 'p'
     and not coalesce('search_path=pg_catalog, pg_temp' = any(proconfig), false)
+  union all
+  select name, 'a backslash in it means another thing where standard_conforming_strings is off'
+  from ours
+  where not bound_at_creation and strpos(prosrc, chr(92)) > 0
+    and not coalesce('standard_conforming_strings=on' = any(proconfig), false)
   union all
   select name, 'it is a security definer without a pinned search_path or a bound body'
   from ours

@@ -139,6 +139,25 @@ describe('a subscriber', () => {
   });
 });
 
+test('a subscriber that says what is for us to say is checked and published all the same', async () => {
+  const { sql: alice, name } = roles.alice;
+  await sql.unsafe(`
+    create table more (id integer primary key);
+    grant select on more to ${name}`);
+  const change = (changed: string) =>
+    alice.begin(async (tx) => {
+      await tx`select set_config('pgstream.recheck', 'on', true)`;
+      await tx.unsafe(`update pgstream.webhook_subscriptions set ${changed}`);
+    });
+  await expect(change(`url = 'ftp://alice.example'`)).rejects.toMatchObject({ code: '22023' });
+  await expect(change(`table_name = 'of_bob'`)).rejects.toMatchObject({ code: '42501' });
+  await expect(change(`filter = 'pg_sleep(1) is null'`)).rejects.toMatchObject({ code: '42501' });
+  await change(`table_name = 'more'`);
+  const published = await sql`
+    select from pg_publication_tables where tablename = 'more' and pubname like 'pgstream%'`;
+  expect(published).toHaveLength(2);
+});
+
 describe('nobody reaches what belongs to another', () => {
   const attacks: [string, (its: number) => string][] = [
     [
