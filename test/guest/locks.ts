@@ -6,7 +6,7 @@ export interface Lock {
   /** Of a relation or an object its name, or `gone`; of anything else its type. */
   readonly of: string;
   readonly mode: string;
-  readonly kind: 'relation' | 'publication' | 'advisory' | 'other';
+  readonly kind: 'relation' | 'publication' | 'other';
   /** Whether it is a table, or a partition of one, that one of our publications has. */
   readonly published: boolean;
 }
@@ -26,10 +26,6 @@ const allowed: readonly {
   {
     why: 'our own tables, which nobody else has a reason to lock',
     what: ({ of }) => /^(toast of )?pgstream\./.test(of),
-  },
-  {
-    why: 'our own advisory locks, of which no application knows',
-    what: ({ kind }) => kind === 'advisory',
   },
   {
     why: 'a table is published only while no older transaction is writing it',
@@ -161,12 +157,13 @@ async function name(
   }
 }
 
-const isNamed = ({ locktype }: Held) => locktype === 'relation' || locktype === 'object';
+/** Pages and rows, which SERIALIZABLE transactions hold, are told by their relation. */
+const isNamed = ({ locktype, relation }: Held) => relation !== null || locktype === 'object';
 const keyOf = ({ relation, classid, objid }: Held) =>
   relation === null ? `${classid} ${objid}` : `1259 ${relation}`;
 
-function kindOf({ locktype, classid }: Held): Lock['kind'] {
-  if (locktype === 'relation' || locktype === 'advisory') return locktype;
+function kindOf({ locktype, relation, classid }: Held): Lock['kind'] {
+  if (relation !== null) return 'relation';
   return locktype === 'object' && ofPublications.has(classid!) ? 'publication' : 'other';
 }
 
