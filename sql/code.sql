@@ -13,6 +13,7 @@ set local standard_conforming_strings = on;
 \ir schema_touched.sql
 \ir schema_log.sql
 \ir schema_history.sql
+\ir subscription_targets.sql
 \ir published_tables.sql
 \ir publications.sql
 \ir replica_identities.sql

@@ -184,8 +184,8 @@ begin
     raise exception 'the schema log is locked by another transaction, which reconciles it'
       using errcode = 'lock_not_available', hint = 'Try again when that transaction has ended.';
   end if;
+  perform pgstream._repair_targets();
   return query select * from pgstream._reconcile_log();
-  perform pgstream._note_targets();
   perform pgstream._reconcile_publications();
   perform pgstream._recheck_programs();
   update pgstream.ddl_error set reconciled_at = now() where reconciled_at is null;
@@ -205,6 +205,7 @@ as $$
      and not exists (select from pgstream.ddl_error e where e.reconciled_at is null)
      and exists (
        select from pgstream.schema_state s where s.fingerprint = pgstream._catalog_fingerprint())
+     and pgstream._stale_targets() is null
      -- the upkeep may have been switched on or off
      and not exists (
        select from pgstream._publication_changes() c where c.wanted or c.must)

@@ -49,34 +49,6 @@ $$;
 comment on function pgstream._check_subscription is
   'Trigger: refuses a subscription that could never work, with a hint.';
 
-create or replace function pgstream._note_targets(one bigint default null) returns void
-  language plpgsql volatile parallel unsafe
-  set search_path = pg_catalog, pg_temp
-as $$
-begin
-  insert into pgstream.subscription_targets as t
-    (subscription, schema_name, table_name, wants_insert, wants_update, has_program, relation,
-     signature, is_invalid)
-  select s.id, s.schema_name, s.table_name,
-         coalesce(s.event_types = '{}' or s.event_types && '{I,T,*}', true),
-         coalesce(s.event_types = '{}' or s.event_types && '{U,D,*}', true),
-         s.filter is not null or s.payload is not null,
-         s.program ->> 'table', s.program ->> 'signature', s.invalid_reason is not null
-  from pgstream.webhook_subscriptions s
-  where one is null or s.id = one
-  on conflict (subscription) do update
-  set schema_name = excluded.schema_name, table_name = excluded.table_name,
-      wants_insert = excluded.wants_insert, wants_update = excluded.wants_update,
-      has_program = excluded.has_program, relation = excluded.relation,
-      signature = excluded.signature, is_invalid = excluded.is_invalid
-  where t is distinct from excluded;
-end
-$$;
-
-comment on function pgstream._note_targets is
-  'Writes down in pgstream.subscription_targets what statements of others need of a subscription, '
-  'or of all.';
-
 create or replace function pgstream._log_subscription() returns trigger
   language plpgsql volatile parallel unsafe security definer
   -- definer: whoever may subscribe need not be able to write pgstream.subscription_changes
@@ -97,7 +69,7 @@ begin
     insert into pgstream.subscription_changes (subscription, definition) values (old.id, null);
     delete from pgstream.subscription_targets t where t.subscription = old.id;
   elsif tg_op = 'INSERT' or new is distinct from old then
-    perform pgstream._note_targets(new.id);
+    perform pgstream._note_targets(array[new.id]);
     insert into pgstream.subscription_changes (subscription, definition)
     values (new.id, jsonb_build_object(
       'id', new.id,
@@ -195,9 +167,10 @@ create or replace trigger publish_subscribed_tables
 -- What was written while no trigger was there.
 do $$
 begin
-  delete from pgstream.subscription_targets t
-  where not exists (
-    select from pgstream.webhook_subscriptions s where s.id = t.subscription);
-  perform pgstream._note_targets();
+  perform pgstream._repair_targets();
+exception when lock_not_available then
+  -- somebody is changing a subscription; the runner, which reconciles, does it
+  insert into pgstream.ddl_error (command_tag, sqlstate, message)
+  values ('UPGRADE', '55P03', 'what is known of subscriptions could not be brought in step');
 end
 $$;

@@ -62,7 +62,7 @@ as $$
     select relation as oid
     union
     select t.relid from pg_partition_tree(relation) t
-  ), attached (classid, oid) as (
+  ), attached (classid, oid) as materialized (
     -- the expressions of a key of partitions
     select 'pg_class'::regclass, p.oid from parts p
     union all
@@ -81,7 +81,12 @@ as $$
   select format('%s, which %s calls, is in the hands of %I', f.oid::regprocedure,
                 pg_describe_object(a.classid, a.oid, 0), u.role)
   from attached a
-  join pg_depend d on d.classid = a.classid and d.objid = a.oid and d.deptype in ('n', 'a')
+  -- by the index: a hash of all of pg_depend takes long where there are many tables
+  cross join lateral (
+    select d.refclassid, d.refobjid
+    from pg_depend d
+    where d.classid = a.classid and d.objid = a.oid and d.deptype in ('n', 'a')
+    offset 0) d
   left join pg_operator o on d.refclassid = 'pg_operator'::regclass and o.oid = d.refobjid
   join pg_proc f on f.oid = case
     when d.refclassid = 'pg_proc'::regclass then d.refobjid else o.oprcode end

@@ -110,7 +110,8 @@ export function openPool(connection: Connection, onLost: () => void = () => unde
 
 /**
  * A pool for requests of others over HTTP: apart from that of the runner, which must not wait behind
- * them, and left where there are none. No statement waits for ever for what somebody has locked.
+ * them, and left where there are none. No statement waits for ever for what somebody has locked; a
+ * quarter of lock_timeout, which is what our own locks are waited for, is more than they take by default.
  */
 export function openServingPool(connection: Connection): Sql {
   const options = postgresOptions(connection);
@@ -118,7 +119,7 @@ export function openServingPool(connection: Connection): Sql {
     ...options,
     max: 4,
     idle_timeout: 30,
-    connection: { ...options.connection, lock_timeout: 2_000, statement_timeout: 10_000 },
+    connection: { ...options.connection, lock_timeout: 5_000, statement_timeout: 10_000 },
   });
 }
 

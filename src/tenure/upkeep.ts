@@ -2,6 +2,7 @@
 import type { Dispatcher } from '../delivery/dispatcher.js';
 import type { PgstreamError } from '../errors.js';
 import type { SlotFollower } from '../replication/follow.js';
+import { withoutValues } from '../settings/server-error.js';
 import { oneAtATime } from '../source/one-at-a-time.js';
 import type { StatusWriter } from '../source/status.js';
 import { latestSubscriptions } from '../source/subscriptions.js';
@@ -29,7 +30,7 @@ export const troubleMs = 2_000;
 
 /** What is done every now and then, or when somebody asks for it, until the tenure has ended. */
 export function keepUp(
-  { sql, lease, ended, keepTrying, fail }: Around,
+  { sql, log, lease, ended, keepTrying, fail }: Around,
   { dispatcher, follower, status, readRights, halt }: Upkept,
 ): void {
   const every = (ms: number, work: () => void) => {
@@ -65,14 +66,19 @@ export function keepUp(
 
   const replay = followReplays(sql, dispatcher);
   let wasAway = true;
+  let told: string | undefined;
   const lookForReplays = oneAtATime(async () => {
     try {
       await replay();
       // What waits may have been changed by hand meanwhile.
       if (wasAway) dispatcher.rescan();
       wasAway = false;
-    } catch {
+      told = undefined;
+    } catch (error) {
       wasAway = true; // looked for again a second later
+      const { message: reason } = withoutValues(error) as Error;
+      if (reason !== told && !ended.aborted) log.warn({ reason }, 'cannot look for replays');
+      told = reason;
     }
   }, fail);
   lookForReplays();

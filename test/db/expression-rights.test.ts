@@ -56,7 +56,7 @@ async function writeUnchecked(filters: readonly string[]): Promise<void> {
   await sql`alter table pgstream.webhook_subscriptions disable trigger user`;
   for (const filter of filters) await insert(sql, { filter, owner: mallory.name });
   await sql`alter table pgstream.webhook_subscriptions enable trigger user`;
-  await sql`select pgstream._note_targets()`;
+  await sql`select pgstream._repair_targets()`;
 }
 
 test('the traps go off where they are parsed with their strings', async () => {
