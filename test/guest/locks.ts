@@ -128,7 +128,7 @@ const description = `
              case when t.oid is not null then 'toast of ' else '' end
                || format('%s.%s', tn.nspname, coalesce(t.relname, c.relname))
            end,
-           pg_describe_object(k.classid, k.objid, 0)) as of,
+           d.of) as of,
          exists (
            select from pg_publication_rel r
            join pg_publication p on p.oid = r.prpubid and p.pubname ~ '^pgstream_'
@@ -139,7 +139,11 @@ const description = `
   left join pg_index i on i.indexrelid = c.oid
   left join pg_class t on t.reltoastrelid in (c.oid, i.indrelid) and t.reltoastrelid <> 0
   left join pg_namespace tn on tn.oid = coalesce(t.relnamespace, c.relnamespace)
-  where c.oid is not null or pg_describe_object(k.classid, k.objid, 0) is not null`;
+  cross join lateral (
+    -- the origin of a subscription is nothing that Postgres describes
+    select case when k.classid = 'pg_replication_origin'::regclass then 'a replication origin'
+             else pg_describe_object(k.classid, k.objid, 0) end) d(of)
+  where c.oid is not null or d.of is not null`;
 
 async function name(
   held: readonly Held[],
