@@ -56,6 +56,5 @@ begin
       substr(v_left[i], length('drop ') + 1), replace(v_reasons[i], E'\n', ', ')
       using hint = format('Change what uses it, if anything; then, as its owner: %s;', v_left[i]);
   end loop;
-  perform set_config('pgstream.older_code', '', true);
 end
 $$;

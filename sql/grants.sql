@@ -6,6 +6,40 @@ revoke all on all routines in schema pgstream from public;
 revoke all on type pgstream.xid from public;
 revoke all on type pgstream.foreign_text from public;
 
+-- Nor does anybody get anything of what is new by default privileges: what marks a role as one of a
+-- kind is a privilege.
+do $$
+declare
+  v_older oid[] := nullif(current_setting('pgstream.older_relations', true), '');
+  v_new record;
+begin
+  for v_new in
+    select format('schema %I', n.nspname) as what, a.grantee
+    from pg_namespace n
+    cross join lateral aclexplode(n.nspacl) a
+    where n.nspname = 'pgstream' and a.grantee <> n.nspowner and v_older = '{}'
+    union
+    select format('table %s', c.oid::regclass), a.grantee
+    from pg_class c
+    cross join lateral aclexplode(c.relacl) a
+    where c.relnamespace = 'pgstream'::regnamespace and a.grantee <> c.relowner
+      and c.oid <> all (v_older)
+    union
+    select format('routine %s', p.oid::regprocedure), a.grantee
+    from pg_proc p
+    cross join lateral aclexplode(p.proacl) a
+    where p.pronamespace = 'pgstream'::regnamespace and a.grantee <> p.proowner
+      and not current_setting('pgstream.older_code', true)::jsonb
+              @> jsonb_build_array(jsonb_build_object('objid', p.oid::text))
+      and v_older is not null
+  loop
+    execute format('revoke all on %s from %s cascade', v_new.what, v_new.grantee::regrole);
+  end loop;
+  perform set_config('pgstream.older_code', '', true);
+  perform set_config('pgstream.older_relations', '', true);
+end
+$$;
+
 -- Roles that were given something by an earlier version get what this one gives. Nobody but us
 -- grants the use of private functions, so all of it is taken back first. Administrators grant
 -- tables and public functions as well: what a kind of role had of these, and has no longer, is to

@@ -23,7 +23,7 @@ declare
 begin
   begin
     v_longest := coalesce(v_setting::interval, v_longest);
-  exception when invalid_datetime_format or datetime_field_overflow then
+  exception when data_exception then
     raise warning 'pgstream.lock_timeout is "%", which is no interval; using 1s', v_setting;
   end;
   return v_now + least(v_longest, (

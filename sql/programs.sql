@@ -144,6 +144,9 @@ begin
     if not pgstream._try_lock_subscriptions(v_deadline) then
       raise exception 'the subscriptions are locked by another transaction'
         using errcode = 'lock_not_available', hint = 'select pgstream.reconcile();';
+    elsif deadline is not null and clock_timestamp() >= deadline then
+      raise exception 'there are too many expressions over it to be checked at once'
+        using errcode = 'program_limit_exceeded', hint = 'select pgstream.reconcile();';
     end if;
     perform from pgstream.webhook_subscriptions s where s.id = v_id for update nowait;
     perform set_config('pgstream.recheck', 'on', true);
@@ -158,4 +161,5 @@ $$;
 comment on function pgstream._recheck_programs is
   'Checks the expressions of all subscriptions whose table is not as it was when they were '
   'checked, or of those to these tables. What no longer fits becomes invalid, what fits again '
-  'valid. Fails with 55P03 where somebody changes such a subscription.';
+  'valid. Fails with 55P03 where somebody changes such a subscription, and with 54000 where a '
+  'deadline is given and comes before the end.';

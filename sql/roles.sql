@@ -162,7 +162,7 @@ begin
   execute format('grant update (secret) on pgstream.subscription_secrets to %s', role);
   perform pgstream._grant_functions(
     '{reconcile,schema_at,_restrictions,_rights_fingerprint,_disable_subscription,_runner,'
-    '_untrusted_code,'
+    '_untrusted_code,_untrusted_role,'
     'copy_subscriptions,stored_subscriptions,note_copied,note_states,'
     '_resend_rewritten}', role);
   execute format('grant select, delete on pgstream.replay_requests to %s', role);

@@ -58,6 +58,19 @@ comment on function pgstream._index_documents is
   'The valid indexes of a table as the schema log writes them, the names of all of them, the '
   'columns of its primary key, and those that are unique by themselves.';
 
+create or replace function pgstream._base_type(type oid) returns oid
+  language sql stable strict parallel safe
+begin atomic
+  with recursive made_of as (
+    select type as oid
+    union all
+    select t.typbasetype from made_of m join pg_type t on t.oid = m.oid and t.typtype = 'd'
+  )
+  select m.oid from made_of m join pg_type t on t.oid = m.oid and t.typtype <> 'd';
+end;
+
+comment on function pgstream._base_type is 'What a domain is made of; any other type itself.';
+
 create or replace function pgstream._column_documents(
   rel oid, table_id text, numbers integer[], unique_columns smallint[]
 ) returns jsonb
@@ -76,7 +89,11 @@ as $$
            ) || jsonb_strip_nulls(jsonb_build_object(
              'generated', nullif(a.attgenerated, ''),
              'identity', nullif(a.attidentity, ''),
-             'missing', case when a.atthasmissing then to_jsonb(a.attmissingval) -> 0 end
+             -- to_jsonb() calls casts to json of types of users: these are printed
+             'missing', case
+               when not a.atthasmissing then null
+               when pgstream._base_type(a.atttypid) < 16384 then to_jsonb(a.attmissingval) -> 0
+               else to_jsonb((a.attmissingval::text::text[])[1]) end
            )) order by a.attnum), '[]')
   from pg_attribute a
   join pg_type t on t.oid = a.atttypid

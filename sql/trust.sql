@@ -79,7 +79,7 @@ as $$
     join pg_statistic_ext s on s.stxrelid = p.oid
   )
   select format('%s, which %s calls, is in the hands of %I', f.oid::regprocedure,
-                pg_describe_object(a.classid, a.oid, 0), u.role)
+                coalesce(pg_describe_object(a.classid, a.oid, 0), 'something'), u.role)
   from attached a
   -- by the index: a hash of all of pg_depend takes long where there are many tables
   cross join lateral (

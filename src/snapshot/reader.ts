@@ -83,11 +83,11 @@ export class Reader {
   }
 
   async #open(client: pg.Client, { oid, select, isEstimated }: Wanted): Promise<Reading> {
-    const name = await nameOf(client, oid);
+    const { name, mode } = await howToLock(client, oid);
     await client.query('begin isolation level repeatable read read only');
     await client.query(settings);
     // Takes no snapshot yet: one that is older than the lock could see a rewritten table as empty.
-    await client.query(`lock table ${name} in access share mode`).catch((error: unknown) => {
+    await client.query(`lock table ${name} in ${mode} mode`).catch((error: unknown) => {
       throw isUnknown(error) ? renamed() : error;
     });
     const shape = await describeShape(client, oid, this.#plugin);
@@ -136,23 +136,46 @@ interface Named {
 const fullName = ({ schema, name }: Named, kind: string) =>
   `${kind === 'r' ? 'only ' : ''}${pg.escapeIdentifier(schema)}.${pg.escapeIdentifier(name)}`;
 
-/** Children that inherit from a table are tables of their own; partitions are parts of theirs. */
-async function nameOf(client: pg.Client, oid: number): Promise<string> {
-  const { rows } = await client.query<Named & { kind: string }>(
-    `select n.nspname as schema, c.relname as name, c.relkind as kind
-     from pg_class c
-     join pg_namespace n on n.oid = c.relnamespace
-     where c.oid = $1`,
-    [oid],
-  );
+/**
+ * The name of a table, and the lock under which it is read: one that keeps its owner from adding
+ * expressions meanwhile, which planning could run, where the owner lacks rights of the runner and the
+ * runner may take that lock. Children that inherit from a table are tables of their own; partitions
+ * are parts of theirs.
+ */
+async function howToLock(
+  client: pg.Client,
+  oid: number,
+): Promise<{ readonly name: string; readonly mode: string }> {
+  const { rows } = await client.query<Named & { kind: string; mode: string }>(lockQuery, [oid]);
   const [row] = rows;
   if (!row) {
     throw new PgstreamError('table_gone', 'the table was dropped', {
       hint: 'Ask for the table that has taken its place.',
     });
   }
-  return fullName(row, row.kind);
+  return { name: fullName(row, row.kind), mode: row.mode };
 }
+
+const lockQuery = `
+  with recursive parts as (
+    select $1::oid as oid
+    union
+    select h.inhrelid
+    from parts p
+    join pg_class c on c.oid = p.oid and c.relkind = 'p'
+    join pg_inherits h on h.inhparent = p.oid
+  )
+  select n.nspname as schema, c.relname as name, c.relkind as kind, case
+           when pgstream._untrusted_role(array(
+                  select o.relowner from parts p join pg_class o on o.oid = p.oid)) is null
+             then 'access share'
+           when has_table_privilege(c.oid, 'update') or has_table_privilege(c.oid, 'delete')
+             then 'share update exclusive'
+           else 'access share'
+         end as mode
+  from pg_class c
+  join pg_namespace n on n.oid = c.relnamespace
+  where c.oid = $1`;
 
 /** There is no such table, or no such schema. */
 const isUnknown = (error: unknown) =>
