@@ -55,45 +55,56 @@ comment on function pgstream._untrusted_schema is
   'Why names in a path could come to mean what others make; null where they could not.';
 
 create or replace function pgstream._untrusted_code(relation oid) returns text
-  language sql stable strict parallel safe
+  language plpgsql stable strict parallel safe
   set search_path = pg_catalog, pg_temp
 as $$
-  with parts as (
-    select relation as oid
-    union
-    select t.relid from pg_partition_tree(relation) t
-  ), attached (classid, oid) as materialized (
-    -- the expressions of a key of partitions
-    select 'pg_class'::regclass, p.oid from parts p
+declare
+  v_parts constant oid[] := array(
+    select relation union select t.relid from pg_partition_tree(relation) t);
+  v_classes oid[];
+  v_objects oid[];
+begin
+  select array_agg(a.classid), array_agg(a.oid) into v_classes, v_objects
+  from (
+    select 'pg_class'::regclass, k.partrelid
+    from pg_partitioned_table k
+    where k.partrelid = any (v_parts) and k.partexprs is not null
     union all
     select 'pg_class'::regclass, i.indexrelid
-    from parts p
-    join pg_index i on i.indrelid = p.oid and (i.indexprs is not null or i.indpred is not null)
+    from pg_index i
+    where i.indrelid = any (v_parts) and (i.indexprs is not null or i.indpred is not null)
     union all
     select 'pg_constraint'::regclass, c.oid
-    from parts p
-    join pg_constraint c on c.conrelid = p.oid and c.contype = 'c'
+    from pg_constraint c
+    where c.conrelid = any (v_parts) and c.contype = 'c'
     union all
     select 'pg_statistic_ext'::regclass, s.oid
-    from parts p
-    join pg_statistic_ext s on s.stxrelid = p.oid
-  )
-  select format('%s, which %s calls, is in the hands of %I', f.oid::regprocedure,
-                coalesce(pg_describe_object(a.classid, a.oid, 0), 'something'), u.role)
-  from attached a
-  -- by the index: a hash of all of pg_depend takes long where there are many tables
-  cross join lateral (
-    select d.refclassid, d.refobjid
-    from pg_depend d
-    where d.classid = a.classid and d.objid = a.oid and d.deptype in ('n', 'a')
-    offset 0) d
-  left join pg_operator o on d.refclassid = 'pg_operator'::regclass and o.oid = d.refobjid
-  join pg_proc f on f.oid = case
-    when d.refclassid = 'pg_proc'::regclass then d.refobjid else o.oprcode end
-  cross join lateral (select pgstream._untrusted_role(array[f.proowner])) u(role)
-  where u.role is not null
-  order by 1
-  limit 1
+    from pg_statistic_ext s
+    where s.stxrelid = any (v_parts)
+  ) a(classid, oid);
+  if v_objects is null then
+    return null;
+  end if;
+  return (
+    with called as materialized (
+      select a.classid, a.oid,
+             case when d.refclassid = 'pg_proc'::regclass then d.refobjid
+               else (select o.oprcode from pg_operator o where o.oid = d.refobjid) end as function
+      from unnest(v_classes, v_objects) a(classid, oid)
+      join pg_depend d on d.classid = a.classid and d.objid = a.oid and d.deptype in ('n', 'a')
+      where d.refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass)
+    ), judged as materialized (
+      select c.classid, c.oid, c.function, pgstream._untrusted_role(array[f.proowner]) as role
+      from called c
+      join pg_proc f on f.oid = c.function
+    )
+    select format('%s, which %s calls, is in the hands of %I', j.function::regprocedure,
+                  coalesce(pg_describe_object(j.classid, j.oid, 0), 'something'), j.role)
+    from judged j
+    where j.role is not null
+    order by 1
+    limit 1);
+end
 $$;
 
 comment on function pgstream._untrusted_code is

@@ -146,7 +146,11 @@ async function howToLock(
   client: pg.Client,
   oid: number,
 ): Promise<{ readonly name: string; readonly mode: string }> {
-  const { rows } = await client.query<Named & { kind: string; mode: string }>(lockQuery, [oid]);
+  const { rows } = await client.query<Named & { kind: string; mode: string }>({
+    name: 'pgstream_lock',
+    text: lockQuery,
+    values: [oid],
+  });
   const [row] = rows;
   if (!row) {
     throw new PgstreamError('table_gone', 'the table was dropped', {
@@ -191,10 +195,11 @@ const unreadable = (error: unknown) =>
 
 /** Before anything is planned: planning a query alone would run it, with the rights of the runner. */
 async function refuseCodeOfOthers(client: pg.Client, oid: number): Promise<void> {
-  const { rows } = await client.query<{ reason: string | null }>(
-    'select pgstream._untrusted_code($1) as reason',
-    [oid],
-  );
+  const { rows } = await client.query<{ reason: string | null }>({
+    name: 'pgstream_code',
+    text: 'select pgstream._untrusted_code($1) as reason',
+    values: [oid],
+  });
   const reason = rows[0]?.reason ?? undefined;
   if (reason === undefined) return;
   throw new PgstreamError('42501', `reading it could run code of others: ${reason}`, {

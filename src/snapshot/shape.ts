@@ -44,7 +44,11 @@ export async function describeShape(
   oid: number,
   plugin: OutputPlugin,
 ): Promise<Shape> {
-  const { rows } = await client.query<Row>(shapeQuery, [oid, plugin === 'wal2json']);
+  const { rows } = await client.query<Row>({
+    name: 'pgstream_shape',
+    text: shapeQuery,
+    values: [oid, plugin === 'wal2json'],
+  });
   const row = rows[0];
   if (!row?.is_fit) {
     throw new PgstreamError('unfit_table', 'the table cannot be read any more', {
