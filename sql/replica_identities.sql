@@ -147,7 +147,7 @@ comment on function pgstream._is_own_change is
   'says so, which anybody may set, and a row of ours, which nobody may write.';
 
 create or replace function pgstream._is_updated(rel oid) returns boolean
-  language plpgsql stable strict parallel unsafe
+  language plpgsql volatile strict parallel unsafe
   set search_path = pg_catalog, pg_temp
 as $$
 begin
