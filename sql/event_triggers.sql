@@ -119,7 +119,8 @@ as $$
 declare
   v_client constant text := extract(epoch from statement_timestamp());
   v_noted constant text[] := regexp_match(
-    current_setting('pgstream.deadline', true), '^([0-9]{1,10}[.][0-9]{6}) ([0-9]{1,10}[.][0-9]{6})$');
+    current_setting('pgstream.deadline', true),
+    '^([0-9]{1,10}[.][0-9]{6}) ([0-9]{1,10}[.][0-9]{6})$');
   v_longest timestamptz;
 begin
   if current_setting('pgstream.gave_up', true) = 'on' then

@@ -147,7 +147,7 @@ comment on function pgstream._is_own_change is
   'says so, which anybody may set, and a row of ours, which nobody may write.';
 
 create or replace function pgstream._is_updated(rel oid) returns boolean
-  language plpgsql volatile strict parallel unsafe
+  language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -321,7 +321,9 @@ declare
   v_lent bigint;
 begin
   -- A copy of a database has the oids of the other one.
-  if pgstream._is_moved() or not pgstream._try_lock('publications', deadline => v_deadline) then
+  if pgstream._is_moved() or not exists (select from pgstream.lent_identities) then
+    return;
+  elsif not pgstream._try_lock('publications', deadline => v_deadline) then
     return;
   end if;
   for v_lent in select l.relation from pgstream.lent_identities l order by l.relation loop
