@@ -1,9 +1,11 @@
 -- Nothing here may make a user's statement fail or wait: what goes wrong is caught, recorded in
--- pgstream.ddl_error and raised as a warning. All that one statement waits for together is bounded
--- by pgstream.lock_timeout and a share of the limits of the session; a transaction that has waited
--- in vain does not wait again. No table is read whose lock has not been tried first, and none that
--- a subscriber may lock: what statements of others need of the subscriptions stands in
--- pgstream.subscription_targets. Nothing is left that keeps a transaction from being prepared.
+-- pgstream.ddl_error and raised as a warning. All that one statement waits for together, in
+-- whichever of the event triggers, ends at one deadline, that of pgstream._ddl_deadline(), which is
+-- bounded by pgstream.lock_timeout and a share of the limits of the session; a transaction that has
+-- waited in vain does not wait again. No table is read whose lock has not been tried first, and
+-- none that a subscriber may lock: what statements of others need of the subscriptions stands in
+-- pgstream.subscription_targets. Nothing is left that keeps a transaction from being prepared. Our
+-- own changes of replica identities are not followed.
 --
 -- A statement that drops fires sql_drop first, which alone may ask what is gone, then
 -- ddl_command_end, which alone has the last word on the catalogs. The former leaves what it has
@@ -111,13 +113,48 @@ comment on function pgstream._lost_schemas is
   'Schemas that the log believes to be there and that are not, because they have been renamed.';
 
 create or replace function pgstream._ddl_deadline() returns timestamptz
-  language sql volatile parallel unsafe
-  return case when current_setting('pgstream.gave_up', true) = 'on'
-    then clock_timestamp() else pgstream._lock_deadline() end;
+  language plpgsql volatile parallel unsafe
+  set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_client constant text := extract(epoch from statement_timestamp());
+  v_noted constant text[] := regexp_match(
+    current_setting('pgstream.deadline', true),
+    '^([0-9]{1,10}[.][0-9]{6}) ([0-9]{1,10}[.][0-9]{6})$');
+  v_longest timestamptz;
+begin
+  if current_setting('pgstream.gave_up', true) = 'on' then
+    return clock_timestamp();
+  end if;
+  v_longest := pgstream._lock_deadline();
+  if v_noted[1] = v_client then
+    return least(to_timestamp(v_noted[2]::double precision), v_longest);
+  end if;
+  perform set_config(
+    'pgstream.deadline', format('%s %s', v_client, extract(epoch from v_longest)), true);
+  return v_longest;
+end
+$$;
 
 comment on function pgstream._ddl_deadline is
-  'The moment until which a statement of DDL may poll a lock of ours: now, where its transaction '
-  'has waited in vain already.';
+  'The moment until which a statement of DDL may poll locks of ours: the same for all of its event '
+  'triggers, until pgstream._end_ddl_deadline(), and now, where its transaction has waited in vain '
+  'already.';
+
+create or replace function pgstream._end_ddl_deadline() returns void
+  language plpgsql volatile parallel unsafe
+  set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if current_setting('pgstream.deadline', true) <> '' then
+    perform set_config('pgstream.deadline', '', true);
+  end if;
+end
+$$;
+
+comment on function pgstream._end_ddl_deadline is
+  'For the last event trigger of a statement: the next one has a deadline of its own, also in one '
+  'message of the client or in one function.';
 
 create or replace function pgstream._try_sync_publications(
   command_tag text, touched oid[], deadline timestamptz
@@ -202,7 +239,7 @@ begin
     and d.command_tag not in ('CREATE FUNCTION', 'REFRESH MATERIALIZED VIEW', 'REINDEX')
     -- pg_temp is one
     and not coalesce(pgstream.is_system_schema(d.schema_name), false);
-  if v_classes is null and v_setting is null then
+  if v_classes is null and v_setting is null or pgstream._is_own_change(v_objects) then
     return;
   end if;
 

@@ -86,9 +86,14 @@ create or replace function pgstream._sync_publications(
   set jit = off
 as $$
 declare
+  v_start constant timestamptz := clock_timestamp();
   v_deadline constant timestamptz := coalesce(deadline, pgstream._lock_deadline());
+  v_adds_only constant boolean :=
+    current_setting('transaction_isolation') in ('repeatable read', 'serializable');
   v_change record;
   v_queue boolean := queue;
+  -- A statement of DDL waits for what would be lost otherwise; its removals are for the upkeep.
+  v_drop_deadline constant timestamptz := case when queue then v_deadline else v_start end;
   v_ours name[] := '{}';
   v_count integer := 0;
 begin
@@ -105,14 +110,16 @@ begin
       end if;
       v_queue := false;
     else
-      continue when not pgstream._try_lock_table(
-        v_change.rel, 'share update exclusive', false, v_deadline, partitions => false);
+      -- What such a transaction does not see may be what the table is published for.
+      continue when v_adds_only or not pgstream._try_lock_table(
+        v_change.rel, 'share update exclusive', false, v_drop_deadline, partitions => false);
     end if;
     if v_change.publication = any (v_ours) then
       perform pgstream._alter_publication(
         v_change.publication, v_change.action, v_change.rel);
     elsif pgstream._try_alter_publication(
-      v_change.publication, v_change.action, v_change.rel, v_deadline) then
+      v_change.publication, v_change.action, v_change.rel,
+      case when v_change.wanted then v_deadline else v_drop_deadline end) then
       v_ours := v_ours || v_change.publication;
     elsif v_change.wanted then
       perform pgstream._refuse_locked('the publications are');
@@ -126,8 +133,8 @@ end
 $$;
 
 comment on function pgstream._sync_publications is
-  'Does the work of pgstream.sync_publications(). among: only for these tables. queue: whether it '
-  'may wait in the lock manager. '
+  'Does the work of pgstream.sync_publications(). among: only for these tables. A transaction with '
+  'an older snapshot only adds. queue: whether it may wait in the lock manager. '
   'It does so for the first table only: waiting for one while others wait for another of its '
   'locks could make one of them the victim of a deadlock.';
 

@@ -160,10 +160,6 @@ begin
   from (
     select u.rel from pgstream._unidentified(v_updated || v_published) u
     union
-    select coalesce(a.relid, l.relation::oid)
-    from pgstream.lent_identities l
-    left join lateral pg_partition_ancestors(l.relation::oid) a(relid) on true
-    union
     select u.oid from unnest(v_updated || v_published) u(oid) where not v_updates
   ) x;
 
@@ -196,5 +192,5 @@ $$;
 
 comment on function pgstream._publication_changes is
   'What has to change for the publications to hold the targeted tables, removals first. must: '
-  'Postgres would refuse its updates if it stayed, or is kept from it for a while. among: only of '
-  'these tables.';
+  'Postgres would refuse its updates if it stayed, or updates are not published. A table whose '
+  'identity is lent has one. among: only of these tables.';

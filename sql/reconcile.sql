@@ -160,16 +160,14 @@ begin
   perform pgstream._sync_publications(queue => true, deadline => v_deadline);
   if exists (select from pgstream._publication_changes() c where c.must) then
     perform pgstream._refuse_locked('publication pgstream_update is');
-  elsif exists (select from pgstream.lent_identities) then
-    perform pgstream._return_identities(v_deadline);
-    -- what has an identity of its own again
-    perform pgstream._sync_publications(queue => true, deadline => v_deadline);
   end if;
+  perform pgstream._return_identities(v_deadline);
 end
 $$;
 
 comment on function pgstream._reconcile_publications is
-  'Brings the publications in step, and gives back what pgstream._lend_identity() has lent.';
+  'Brings the publications in step, and gives back what pgstream._lend_identity() has lent, except '
+  'to tables that are in use.';
 
 create or replace function pgstream.reconcile() returns table (schema_name text, version bigint)
   language plpgsql volatile parallel unsafe security definer
@@ -203,6 +201,7 @@ create or replace function pgstream._is_reconciled() returns boolean
 as $$
   select not pgstream._is_moved()
      and not exists (select from pgstream.ddl_error e where e.reconciled_at is null)
+     and not exists (select from pgstream.lent_identities)
      and exists (
        select from pgstream.schema_state s where s.fingerprint = pgstream._catalog_fingerprint())
      and pgstream._stale_targets() is null
@@ -212,8 +211,8 @@ as $$
 $$;
 
 comment on function pgstream._is_reconciled is
-  'Whether nothing was written to the catalogs since they were last compared, nothing failed, and '
-  'all is published that is to be.';
+  'Whether nothing was written to the catalogs since they were last compared, nothing failed, no '
+  'replica identity is lent, and all is published that is to be.';
 
 create or replace function pgstream._tables_without_id(schema_name text) returns oid[]
   language sql stable strict parallel safe

@@ -8,8 +8,13 @@
 --      publication to the end of the transaction; whoever waits for it while it holds a table may
 --      wait for somebody who waits for that table. So it is not waited for: where it cannot be
 --      had before the deadline, the table is lent an identity that lets its updates through, for
---      which no lock is needed that the statement does not have, and pgstream.reconcile() takes
---      the table out and gives it back its own.
+--      which no lock is needed that the statement does not have, and pgstream.reconcile() gives
+--      it back its own, and takes it out where that would not do.
+--   4. While it is lent one, the table stays published: what it has lets its updates through.
+--   5. What we alter ourselves is not followed like a statement of a user: nothing is lent inside
+--      of lending.
+--   6. What is published now, a REPEATABLE READ or SERIALIZABLE transaction learns from Postgres's
+--      own look-ups: its queries of the catalogs show the past.
 
 create or replace function pgstream._unidentified(rels oid[]) returns table (rel oid, part oid)
   language sql stable strict parallel safe
@@ -103,19 +108,66 @@ create or replace function pgstream._set_identity(rel regclass, kind "char") ret
   set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_usual constant text := current_setting('pgstream.skip_log', true);
 begin
-  perform set_config('pgstream.skip_log', 'on', true);
+  perform set_config('pgstream.own_change', rel::oid::text, true);
   execute format(
     'alter table only %s replica identity %s', rel,
     -- an index that could be chosen again would not have been lost
     case kind when 'd' then 'default' when 'f' then 'full' else 'nothing' end);
-  perform set_config('pgstream.skip_log', v_usual, true);
+  perform set_config('pgstream.own_change', '', true);
 end
 $$;
 
 comment on function pgstream._set_identity is
-  'Gives a table, which is locked, a replica identity that is written as in pg_class.relreplident.';
+  'Gives a table, which is locked, a replica identity that is written as in pg_class.relreplident. '
+  'For pgstream._is_own_change(), pgstream.lent_identities has a row of it meanwhile.';
+
+create or replace function pgstream._is_own_change(rels oid[]) returns boolean
+  language plpgsql volatile parallel unsafe
+  set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if cardinality(rels) is distinct from 1
+    or rels[1]::text is distinct from current_setting('pgstream.own_change', true) then
+    return false;
+  end if;
+  lock table pgstream.lent_identities in access share mode nowait;
+  return exists (
+    select from pgstream.lent_identities l
+    join pg_class c on c.oid = l.relation::oid
+      and c.relreplident in (l.lent, case l.kind when 'i' then 'n' else l.kind end)
+    where l.relation = rels[1]::bigint);
+exception when lock_not_available or undefined_table then
+  return false;
+end
+$$;
+
+comment on function pgstream._is_own_change is
+  'Whether the statement that touches these tables is that of pgstream._set_identity(): a setting '
+  'says so, which anybody may set, and a row of ours, which nobody may write.';
+
+create or replace function pgstream._is_updated(rel oid) returns boolean
+  language plpgsql volatile parallel unsafe
+  set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if current_setting('transaction_isolation') in ('read committed', 'read uncommitted') then
+    return exists (
+      select from pg_publication_rel r
+      join pg_publication p on p.oid = r.prpubid
+      where r.prrelid = rel and p.pubname = 'pgstream_update');
+  end if;
+  perform pg_get_object_address(
+    'publication relation', parse_ident(rel::regclass::text), '{pgstream_update}');
+  return true;
+exception when undefined_object or undefined_table or invalid_schema_name then
+  return false;
+end
+$$;
+
+comment on function pgstream._is_updated is
+  'Whether the table, which is locked, is in pgstream_update at present, whatever the snapshot of '
+  'the transaction shows.';
 
 create or replace function pgstream._lend_identity(rel regclass, deadline timestamptz)
   returns boolean
@@ -125,6 +177,7 @@ as $$
 declare
   v_kind "char";
   v_lent "char";
+  v_serves boolean;
 begin
   if not pgstream._try_lock_table(rel, 'access exclusive', false, deadline)
     or not pgstream._try_lock_table(
@@ -138,10 +191,17 @@ begin
   into v_kind, v_lent
   from pg_class c
   where c.oid = rel;
-  insert into pgstream.lent_identities (relation, kind, lent)
-  values (rel::oid::bigint, v_kind, v_lent)
-  on conflict (relation) do update set lent = excluded.lent;
-  perform pgstream._set_identity(rel, v_lent);
+  v_serves := v_lent = 'f' or exists (
+    select from pg_index i
+    where i.indrelid = rel and i.indisprimary and i.indisvalid and i.indimmediate);
+  if v_serves and v_kind <> v_lent then
+    insert into pgstream.lent_identities as l (relation, kind, lent)
+    values (rel::oid::bigint, v_kind, v_lent)
+    on conflict (relation) do update
+    set kind = case when excluded.kind = l.lent then l.kind else excluded.kind end,
+        lent = excluded.lent;
+    perform pgstream._set_identity(rel, v_lent);
+  end if;
   return not exists (select from pgstream._unidentified(array[rel::oid]));
 end
 $$;
@@ -161,20 +221,17 @@ declare
   v_refused record;
 begin
   for v_refused in
-    select u.rel::regclass as rel, array_agg(u.part::regclass) as parts
-    from pgstream._unidentified(array(
-      select r.prrelid
-      from pg_publication_rel r
-      join pg_publication p on p.oid = r.prpubid and p.pubname = 'pgstream_update'
-      where among is null or r.prrelid = any (among))) u
+    select u.rel::regclass as rel, array_agg(u.part::regclass order by u.part) as parts
+    from pgstream._unidentified(among) u
     group by u.rel
     order by u.rel
   loop
     begin
-      continue when
-        pgstream._try_lock_table(
-          v_refused.rel, 'share update exclusive', false, deadline, partitions => false)
-        and pgstream._try_alter_publication('pgstream_update', 'drop', v_refused.rel, deadline);
+      if pgstream._try_lock_table(
+        v_refused.rel, 'share update exclusive', false, deadline, partitions => false) then
+        continue when not pgstream._is_updated(v_refused.rel)
+          or pgstream._try_alter_publication('pgstream_update', 'drop', v_refused.rel, deadline);
+      end if;
       perform set_config('pgstream.gave_up', 'on', true);
       for part in
         select p.rel
@@ -182,7 +239,7 @@ begin
         join pg_class c on c.oid = p.rel and c.relkind = 'r'
       loop
         code := '55P03';
-        problem := case when pgstream._lend_identity(part, pgstream._lock_deadline())
+        problem := case when pgstream._lend_identity(part, deadline)
           then format('others are changing publication pgstream_update: until it is taken out, %s '
                       'has another replica identity', part)
           else format('others are changing publication pgstream_update: until it is taken out, '
@@ -201,9 +258,58 @@ end
 $$;
 
 comment on function pgstream._unpublish_unwritable is
-  'Takes tables that have lost their replica identity out of pgstream_update: their updates would '
-  'fail otherwise. Where that cannot be done before the deadline, they are lent an identity. '
+  'Takes those of the tables that have no replica identity out of pgstream_update: their updates '
+  'would fail otherwise. Where that cannot be done before the deadline, they are lent an identity. '
   'Returns what is left for pgstream.reconcile() to do.';
+
+create or replace function pgstream._return_identity(lent bigint, deadline timestamptz)
+  returns boolean
+  language plpgsql volatile parallel unsafe
+  set search_path = pg_catalog, pg_temp
+as $$
+declare
+  v_rel regclass;
+  v_kind "char";
+  v_published regclass;
+begin
+  select c.oid, l.kind into v_rel, v_kind
+  from pgstream.lent_identities l
+  join pg_class c on c.oid = l.relation::oid and c.relreplident = l.lent
+  where l.relation = _return_identity.lent;
+  if v_rel is not null then
+    if not pgstream._try_lock_table(v_rel, 'access exclusive', false, deadline) then
+      return false;
+    end if;
+    perform pgstream._set_identity(v_rel, v_kind);
+    if not pgstream._has_replica_identity(v_rel) then
+      for v_published in
+        select r.prrelid
+        from pg_publication_rel r
+        join pg_publication p on p.oid = r.prpubid and p.pubname = 'pgstream_update'
+        where r.prrelid = v_rel
+          or r.prrelid in (select a.relid from pg_partition_ancestors(v_rel) a(relid))
+      loop
+        -- A lock of ours is held on the table: nothing is waited for.
+        if not pgstream._try_lock_table(
+            v_published, 'share update exclusive', false, clock_timestamp(), partitions => false)
+          or not pgstream._try_alter_publication(
+            'pgstream_update', 'drop', v_published, clock_timestamp()) then
+          raise lock_not_available;
+        end if;
+      end loop;
+    end if;
+  end if;
+  delete from pgstream.lent_identities l where l.relation = _return_identity.lent;
+  return true;
+exception when lock_not_available then
+  return false;
+end
+$$;
+
+comment on function pgstream._return_identity is
+  'Gives one table back the replica identity that it had before pgstream._lend_identity(), and '
+  'takes it out of pgstream_update where Postgres would refuse its updates then: both, or, where '
+  'a lock is not to be had before the deadline, neither, and it returns false.';
 
 create or replace function pgstream._return_identities(deadline timestamptz) returns void
   language plpgsql volatile parallel unsafe security definer
@@ -211,25 +317,25 @@ create or replace function pgstream._return_identities(deadline timestamptz) ret
   set search_path = pg_catalog, pg_temp
 as $$
 declare
-  v_lent record;
+  v_deadline timestamptz := deadline;
+  v_lent bigint;
 begin
-  for v_lent in
-    select l.relation, l.kind, c.oid::regclass as rel
-    from pgstream.lent_identities l
-    left join pg_class c on c.oid = l.relation::oid and c.relreplident = l.lent
-    order by l.relation
-  loop
-    if v_lent.rel is not null then
-      if not pgstream._try_lock_table(v_lent.rel, 'access exclusive', true, deadline) then
-        perform pgstream._refuse_locked(format('table %s is', v_lent.rel));
-      end if;
-      perform pgstream._set_identity(v_lent.rel, v_lent.kind);
+  -- A copy of a database has the oids of the other one.
+  if pgstream._is_moved() or not exists (select from pgstream.lent_identities) then
+    return;
+  elsif not pgstream._try_lock('publications', deadline => v_deadline) then
+    return;
+  end if;
+  for v_lent in select l.relation from pgstream.lent_identities l order by l.relation loop
+    if pgstream._return_identity(v_lent, v_deadline) then
+      -- from here on, readers of a table would wait for as long as this does
+      v_deadline := clock_timestamp();
     end if;
-    delete from pgstream.lent_identities l where l.relation = v_lent.relation;
   end loop;
 end
 $$;
 
 comment on function pgstream._return_identities is
-  'Gives tables back the replica identity that they had before pgstream._lend_identity(), after '
-  'they have left pgstream_update. Fails with 55P03 where one of them is in use.';
+  'Gives tables back the replica identity that they had before pgstream._lend_identity(). None is '
+  'waited for in the lock manager, where readers would wait behind: one that is in use keeps what '
+  'it is lent, and its place in the publication, until the next time.';

@@ -18,6 +18,7 @@ create or replace function pgstream._on_upkeep() returns event_trigger
   set jit = off
 as $$
 declare
+  v_deadline timestamptz;
   v_touched oid[];
   v_left record;
 begin
@@ -37,6 +38,18 @@ begin
     where d.classid = 'pg_class'::regclass and d.object_type in ('table', 'table column')
       and d.schema_name is distinct from 'pg_temp';
   end if;
+  -- What it has now is asked for, too, since anybody may say that a change is ours.
+  if pgstream._is_own_change(v_touched) and pgstream._has_replica_identity(v_touched[1]) then
+    return;
+  end if;
+
+  if v_touched is not null then
+    v_deadline := pgstream._ddl_deadline();
+  end if;
+  if tg_event = 'ddl_command_end' then
+    -- Of our event triggers, the one of this name is the last to fire.
+    perform pgstream._end_ddl_deadline();
+  end if;
   if v_touched is null then
     return;
   end if;
@@ -50,16 +63,19 @@ begin
     union
     select a.relid from unnest(v_touched) t(oid) cross join pg_partition_ancestors(t.oid) a(relid)
   )
-  select array_agg(r.prrelid) into v_touched
+  select array_agg(f.oid) into v_touched
   from related f
-  join pg_publication_rel r on r.prrelid = f.oid
-  join pg_publication p on p.oid = r.prpubid and p.pubname = 'pgstream_update';
+  where current_setting('transaction_isolation') in ('repeatable read', 'serializable')
+     or exists (
+       select from pg_publication_rel r
+       join pg_publication p on p.oid = r.prpubid and p.pubname = 'pgstream_update'
+       where r.prrelid = f.oid);
   if v_touched is null then
     return;
   end if;
 
   for v_left in
-    select * from pgstream._unpublish_unwritable(v_touched, pgstream._ddl_deadline())
+    select * from pgstream._unpublish_unwritable(v_touched, v_deadline)
   loop
     perform pgstream._record_ddl_error(tg_tag, null, v_left.code, v_left.problem);
   end loop;

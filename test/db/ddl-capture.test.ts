@@ -45,16 +45,21 @@ test('no ALTER fails when the rewrite cannot be recorded', async () => {
   expect(await sql`select sqlstate from pgstream.ddl_error`).toEqual([{ sqlstate: '42P01' }]);
 });
 
-test.each(['dropped', 'lock_timeout', 'schema_log_full_limit', 'gave_up', 'skip_log'])(
-  'no statement fails when pgstream.%s is set to nonsense',
-  async (setting) => {
-    const { sql } = await newDatabase();
-    await sql.unsafe(`set pgstream.${setting} = 'nonsense'; create table t (id int primary key);
+test.each([
+  'dropped',
+  'lock_timeout',
+  'schema_log_full_limit',
+  'gave_up',
+  'skip_log',
+  'deadline',
+  'own_change',
+])('no statement fails when pgstream.%s is set to nonsense', async (setting) => {
+  const { sql } = await newDatabase();
+  await sql.unsafe(`set pgstream.${setting} = 'nonsense'; create table t (id int primary key);
       alter table t drop column id; drop table t; reset pgstream.${setting}`);
-    await sql`select * from pgstream.reconcile()`;
-    await expectLogInStep(sql);
-  },
-);
+  await sql`select * from pgstream.reconcile()`;
+  await expectLogInStep(sql);
+});
 
 test('a runner reads the record of a rewrite from the log', async () => {
   const { sql } = await newDatabase();
