@@ -51,6 +51,7 @@ export function addTearDown(program: Command): void {
         connection: settings.source,
         slotName: settings.slotName,
         onStep: say,
+        onWarning: warn,
       });
       succeed('pgstream tear down complete');
     });

@@ -41,7 +41,7 @@ export function addMigrate(program: Command): void {
           return;
         }
         await refuseWithPublications(client);
-        await removeSchema(client);
+        await removeSchema(client, warn);
         succeed('the schema is removed');
       }),
     );

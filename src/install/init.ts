@@ -91,8 +91,8 @@ export function init(options: InitOptions): Promise<void> {
 }
 
 /** Removes slot, publications, event triggers and schema; what is not there is not missed. */
-export function tearDown(options: Omit<InitOptions, 'parts' | 'onWarning'>): Promise<void> {
-  const { connection, onStep } = options;
+export function tearDown(options: Omit<InitOptions, 'parts'>): Promise<void> {
+  const { connection, onStep, onWarning } = options;
   return withClient(connection, async (client) => {
     const { database } = await inspectServer(client);
     const name = options.slotName ?? defaultSlotName(database);
@@ -107,7 +107,8 @@ export function tearDown(options: Omit<InitOptions, 'parts' | 'onWarning'>): Pro
       );
     }
     if (slot) checkSlot({ ...slot, walStatus: null }, name, database);
-    if (await removeSchema(client)) onStep('removed schema pgstream and its publications');
+    if (await removeSchema(client, onWarning))
+      onStep('removed schema pgstream and its publications');
     if (await dropSlot(client, name)) onStep(`removed replication slot "${name}"`);
   });
 }

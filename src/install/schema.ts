@@ -86,24 +86,23 @@ export function installSchema(
  * Removes the schema, the event triggers and the publications. Fails with 2BP01, changing nothing,
  * when objects of others depend on ours.
  */
-export function removeSchema(client: pg.Client): Promise<boolean> {
-  return inTransaction(
-    client,
-    () => undefined,
-    async () => {
-      const wasInstalled = await isInstalled(client);
-      if (wasInstalled) await client.query(await readBundle('ledger.sql'));
-      await client.query(
-        'drop publication if exists pgstream_control, pgstream_insert, pgstream_update',
-      );
-      if (!wasInstalled) return false;
-      await client.query(await readBundle('drop_code.sql'));
-      await migrate(client, 'down');
-      await client.query('drop table pgstream.migrations');
-      await client.query('drop schema pgstream');
-      return true;
-    },
-  );
+export function removeSchema(
+  client: pg.Client,
+  onWarning: (text: string) => void = () => undefined,
+): Promise<boolean> {
+  return inTransaction(client, onWarning, async () => {
+    const wasInstalled = await isInstalled(client);
+    if (wasInstalled) await client.query(await readBundle('ledger.sql'));
+    await client.query(
+      'drop publication if exists pgstream_control, pgstream_insert, pgstream_update',
+    );
+    if (!wasInstalled) return false;
+    await client.query(await readBundle('drop_code.sql'));
+    await migrate(client, 'down');
+    await client.query('drop table pgstream.migrations');
+    await client.query('drop schema pgstream');
+    return true;
+  });
 }
 
 /** All migrations of this version, oldest first, with the time when each ran. */
