@@ -298,6 +298,47 @@ describe('code that is attached to a copy cannot get out of that', () => {
   });
 });
 
+test('what the statements yield is not read through anything that was in the hands of the owner', async () => {
+  const { admin, attach, mallory, refresh, marks, expectEqual } = await createCopy();
+  await admin.unsafe(`grant usage on schema pgstream to ${mallory.name}`);
+  await attach(`
+    create function lair.folded(one integer) returns integer immutable language plpgsql as $$
+    begin
+      perform lair.mark('planned');
+      return one;
+    end $$;
+    create function lair.hang() returns trigger language plpgsql as $$
+    declare
+      v_relation regclass;
+    begin
+      for v_relation in
+        select oid from pg_class where relnamespace = 'pgstream'::regnamespace
+          and relowner = '${mallory.name}'::regrole and relkind in ('r', 'm', 'v')
+      loop
+        perform lair.mark('hung');
+        execute format('create statistics if not exists lair.s on (lair.folded(1) + %s), %s from %s',
+          coalesce((select format('cardinality(%I)', attname) from pg_attribute
+                    where attrelid = v_relation and attname = 'counts'), '1'),
+          '(lair.folded(2))', v_relation);
+      end loop;
+      return new;
+    end $$;
+    create trigger hang before insert on lair.copy for each row execute function lair.hang()`);
+  expect(await refresh()).toBeUndefined();
+  await expectEqual();
+  expect(await marks()).toContain('hung');
+});
+
+test('a session that quotes every name refreshes like any other', async () => {
+  const { admin, refresh, expectEqual } = await createCopy();
+  const columns = () => admin`select columns from pgstream.cached_tables`;
+  const before = [...(await columns())];
+  await admin`set quote_all_identifiers = on`;
+  expect(await refresh()).toBeUndefined();
+  await expectEqual();
+  expect([...(await columns())]).toEqual(before);
+});
+
 test('a copy that is a materialized view leaves nothing in the session either', async () => {
   const { admin, attach, mallory, refresh, marks } = await createCopy();
   await admin.unsafe(`
