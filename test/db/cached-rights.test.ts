@@ -456,6 +456,89 @@ describe('what is read for a copy', () => {
     expect(await marks()).toEqual(['view']);
   });
 
+  test.each<[string, string, string]>([
+    ['a domain', 'lair.word', 'domain lair.word'],
+    ['an array of a domain', 'lair.word[]', 'domain lair.word'],
+    ['a type with a field of a domain', 'pair', 'domain lair.word'],
+    ['a range of a domain', 'span', 'domain lair.word'],
+    ['a domain over a domain', 'outer_word', 'domain lair.word'],
+    ['an enum', 'lair.mood', 'type lair.mood'],
+    ['a type in a schema', 'lair.ours', 'schema lair'],
+  ])('no values of %s of another role', async (_, type, owned) => {
+    const { admin, attach, mallory, refresh, marks } = await createCopy();
+    await attach(`
+      create domain lair.word as text;
+      create type lair.mood as enum ('good')`);
+    await admin.unsafe(`
+      create type pair as (a integer, b lair.word[]);
+      create type span as range (subtype = lair.word);
+      create domain outer_word as lair.word;
+      create type lair.ours as enum ('good');
+      create table typed (id integer primary key, note ${type})`);
+    const cached = `select pgstream.cache_foreign_table('typed', 'public.copy',
+      key_columns => '{id}')`;
+    const [, name] = owned.split(' ');
+    await expect(admin.unsafe(cached)).rejects.toMatchObject({
+      code: '42501',
+      message: `reading public.typed would do what role ${mallory.name} wrote with the rights of role postgres`,
+      detail: expect.stringMatching(
+        new RegExp(
+          `${name}.* of which column note of public.typed is made, belongs to ${mallory.name}`,
+        ),
+      ) as string,
+      hint: `If it is as you want it: alter ${owned} owner to postgres;`,
+    });
+    await admin.unsafe(`alter domain lair.word owner to postgres;
+      alter type lair.mood owner to postgres; alter schema lair owner to postgres;
+      grant usage on schema lair to ${mallory.name};
+      ${cached};
+      insert into typed (id) values (1);
+      alter ${owned} owner to ${mallory.name}`);
+    // Postgres adds none to a domain that is within what a column is made of
+    if (/word$/.test(type)) {
+      await attach(`alter domain lair.word add check (lair.mark('domain'))`);
+    }
+    await admin`delete from lair.marks`;
+    expect(await refresh('public.copy')).toMatchObject({
+      code: '42501',
+      hint: `alter table public.copy owner to ${mallory.name};`,
+    });
+    expect(await marks()).toEqual([]);
+  });
+
+  test('no values of a type of another role that only the copy has', async () => {
+    const { admin, attach, mallory, refresh, marks } = await createCopy();
+    await attach(`create type lair.mood as enum ('good', 'bad')`);
+    await admin.unsafe(`
+      alter schema lair owner to postgres;
+      alter type lair.mood owner to postgres;
+      create table typed (id integer primary key, note lair.mood);
+      insert into typed values (0, 'good'), (1, null), (2, 'bad');
+      select pgstream.cache_foreign_table('typed', 'public.copy', key_columns => '{id}');
+      alter schema lair owner to ${mallory.name};
+      alter type lair.mood owner to ${mallory.name}`);
+    await attach(`
+      create function lair.as_text(lair.mood) returns text language plpgsql as $$
+      begin
+        perform lair.mark('cast');
+        return 'cast';
+      end $$;
+      create cast (lair.mood as text) with function lair.as_text(lair.mood)`);
+    await admin`alter table typed alter column note type varchar using null`;
+    expect(await refresh('public.copy')).toMatchObject({
+      code: '42501',
+      detail: `type lair.mood, of which column note of public.copy is made, belongs to ${mallory.name}.`,
+    });
+    expect(await marks()).toEqual([]);
+    await admin.unsafe(`alter schema lair owner to postgres; alter type lair.mood owner to postgres;
+      update typed set note = (array['good', null, 'bad'])[id + 1]`);
+    // once they are trusted, what is stored is written as it reads, and the same is not written again
+    await expect(
+      admin`select pgstream.refresh_cached_table('public.copy')::integer as changed`,
+    ).resolves.toMatchObject([{ changed: 0 }]);
+    expect(await marks()).toEqual([]);
+  });
+
   test('the owner of the copy needs to be able to read the source', async () => {
     const { admin, mallory, refresh } = await createCopy();
     await admin.unsafe(`revoke select on source from ${mallory.name}`);
