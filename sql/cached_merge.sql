@@ -1,5 +1,10 @@
 -- How a copy is made what its source is: first its columns, then its rows, of which only those are
 -- written that differ. All of it is done by the owner of the copy (see pgstream._execute_as_owner).
+--
+-- Rows are compared by operators of pg_catalog: no other schema is searched for one, and the record
+-- operators compare what is stored. What a type can bring into it, as the cast that = of text would
+-- take, is made by the owner of the type, who could become whoever runs it (see
+-- pgstream._untrusted), or, as the operator class of its elements or fields, by a superuser.
 
 create or replace function pgstream._column_steps(
   cached pgstream.cached_tables, columns jsonb, out names jsonb, out types jsonb
@@ -70,21 +75,25 @@ begin
 
   v_statements := '{}';
   for v_column in
-    select t.name, t.type, t.was, a.attnum
+    select t.name, t.type, t.was, a.attnum,
+           -- what the output function says, and no cast that somebody has made; those of Postgres
+           -- say true, not t, and no blanks at the end of a character(n)
+           case when y.typnamespace = 'pg_catalog'::regnamespace then format('%I::text', t.name)
+                else format('case when num_nulls(%1$I) = 0 then format(''%%s'', %1$I) end', t.name)
+           end as old_text
     from jsonb_to_recordset(v_steps.types) t(name text, type text, was text)
     left join pg_attribute a on a.attrelid = cached.target and a.attname = t.name
+    left join pg_type y on y.oid = a.atttypid
   loop
-    if v_column.was is null then
-      cached.watermark_value := null; -- what the new column holds is known of no row
-    end if;
+    cached.watermark_value := null; -- what the column holds now is known of no row
     continue when cached.mode <> 'table';
     if v_column.was is not null then
       v_again := pgstream._make_way(cached.target, v_column.attnum) || v_again;
     end if;
     v_statements := v_statements || format(
       case when v_column.was is null then 'alter table %s add column %I %s'
-           else 'alter table %s alter column %I type %s using %2$I::text::%3$s' end,
-      v_name, v_column.name, v_column.type);
+           else 'alter table %s alter column %I type %s using (%s)::%3$s' end,
+      v_name, v_column.name, v_column.type, v_column.old_text);
   end loop;
   perform pgstream._execute_as_owner(v_owner, v_name, v_statements);
   perform pgstream._make_again(v_again);

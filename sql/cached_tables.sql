@@ -4,6 +4,8 @@
 
 create or replace function pgstream._columns_of(rel regclass) returns jsonb
   language sql stable parallel safe
+  -- as the names of types are compared with those of other sessions
+  set quote_all_identifiers = off
 begin atomic
   -- columns of unknown types are plain text in a copy
   select coalesce(

@@ -99,13 +99,22 @@ declare
   v_door oid;
   v_present text[];
 begin
-  execute regexp_replace(
-    pg_get_functiondef('pgstream._execute'::regproc),
-    '^CREATE OR REPLACE FUNCTION pgstream\._execute', 'create function pg_temp.pgstream_execute');
+  execute format(
+    'create function pg_temp.pgstream_execute(%s)
+       language plpgsql volatile parallel unsafe
+       set search_path = pg_catalog, pg_temp
+       set row_security = off
+     as %L',
+    pg_get_function_arguments(p.oid), p.prosrc)
+  from pg_proc p
+  where p.oid = 'pgstream._execute'::regproc;
   execute format('grant execute on function pg_temp.pgstream_execute to %s', owner::regrole);
+  create temporary table pgstream_result (counts bigint[], answer text) on commit drop;
+  execute format('grant insert on pg_temp.pgstream_result to %s', owner::regrole);
   execute format(
     'create materialized view %s as
-     select * from pg_temp.pgstream_execute(%L::text[], %L::text) with no data',
+     select from pg_temp.pgstream_execute(%L::text[], %L::text, ''pg_temp.pgstream_result'')
+     with no data',
     v_name, statements, question);
   v_door := to_regclass(v_name);
   perform pgstream._give_to(v_door, owner);
@@ -114,8 +123,9 @@ begin
   execute format('refresh materialized view %s', v_door::regclass);
   perform pgstream._check_left_behind(v_present, owner, relation);
 
-  execute format('select d.counts, d.answer from %s d', v_door::regclass) into counts, answer;
+  select r.counts, r.answer into counts, answer from pg_temp.pgstream_result r;
   execute format('drop materialized view %s', v_door::regclass);
+  drop table pg_temp.pgstream_result;
   drop function pg_temp.pgstream_execute;
 end
 $$;

@@ -20,13 +20,20 @@
 -- 3. The owner is granted nothing that lasts. Inside, the statements are run by a temporary copy of
 --    pgstream._execute(), which runs them as whoever calls it: with no rights but the owner's. It
 --    uses no name of schema pgstream, on which the owner has no rights.
--- 4. Nothing stays behind in the session. The one thing that Postgres itself lets through is a
+-- 4. Nothing that the owner has had in its hands is read by the caller: planning a query runs what
+--    statistics and indexes call. What the statements yield comes out through a temporary table of
+--    the caller's, into which the owner may insert and no more. What it says could be the owner's
+--    invention; it is the owner's relation that it is about.
+-- 5. Nothing stays behind in the session. The one thing that Postgres itself lets through is a
 --    type, function or operator in the temporary schema (a domain pg_temp.text would catch every
 --    ::text of a session that does not pin its search_path), so that is looked for. What is said
 --    by SET CONSTRAINTS lasts as long as the transaction: so what is confined comes first in one.
 
+drop function if exists pgstream._execute(text[], text);
+
 create or replace function pgstream._execute(
-  statements text[], question text default null, out counts bigint[], out answer text
+  statements text[], question text default null, result text default null,
+  out counts bigint[], out answer text
 )
   language plpgsql volatile parallel unsafe
   set search_path = pg_catalog, pg_temp
@@ -44,13 +51,17 @@ begin
   if question is not null then
     execute question into answer;
   end if;
+  if result is not null then
+    execute format('insert into %s (counts, answer) values ($1, $2)', result::regclass)
+      using counts, answer;
+  end if;
 end
 $$;
 
 comment on function pgstream._execute is
   'Runs statements, one after the other, and returns how many rows each has written, and what the '
-  'question yields. Policies are never evaluated: a table with some that bind the reader is an '
-  'error.';
+  'question yields. result: a table that gets this too. Policies are never evaluated: a table with '
+  'some that bind the reader is an error.';
 
 create or replace function pgstream._could_become(role oid, another oid) returns boolean
   language sql stable parallel safe

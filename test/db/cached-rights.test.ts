@@ -298,6 +298,47 @@ describe('code that is attached to a copy cannot get out of that', () => {
   });
 });
 
+test('what the statements yield is not read through anything that was in the hands of the owner', async () => {
+  const { admin, attach, mallory, refresh, marks, expectEqual } = await createCopy();
+  await admin.unsafe(`grant usage on schema pgstream to ${mallory.name}`);
+  await attach(`
+    create function lair.folded(one integer) returns integer immutable language plpgsql as $$
+    begin
+      perform lair.mark('planned');
+      return one;
+    end $$;
+    create function lair.hang() returns trigger language plpgsql as $$
+    declare
+      v_relation regclass;
+    begin
+      for v_relation in
+        select oid from pg_class where relnamespace = 'pgstream'::regnamespace
+          and relowner = '${mallory.name}'::regrole and relkind in ('r', 'm', 'v')
+      loop
+        perform lair.mark('hung');
+        execute format('create statistics if not exists lair.s on (lair.folded(1) + %s), %s from %s',
+          coalesce((select format('cardinality(%I)', attname) from pg_attribute
+                    where attrelid = v_relation and attname = 'counts'), '1'),
+          '(lair.folded(2))', v_relation);
+      end loop;
+      return new;
+    end $$;
+    create trigger hang before insert on lair.copy for each row execute function lair.hang()`);
+  expect(await refresh()).toBeUndefined();
+  await expectEqual();
+  expect(await marks()).toContain('hung');
+});
+
+test('a session that quotes every name refreshes like any other', async () => {
+  const { admin, refresh, expectEqual } = await createCopy();
+  const columns = () => admin`select columns from pgstream.cached_tables`;
+  const before = [...(await columns())];
+  await admin`set quote_all_identifiers = on`;
+  expect(await refresh()).toBeUndefined();
+  await expectEqual();
+  expect([...(await columns())]).toEqual(before);
+});
+
 test('a copy that is a materialized view leaves nothing in the session either', async () => {
   const { admin, attach, mallory, refresh, marks } = await createCopy();
   await admin.unsafe(`
@@ -413,6 +454,89 @@ describe('what is read for a copy', () => {
       update pgstream.cached_tables set source = 'lair.view' where target = 'public.copy'::regclass`);
     expect(await refresh('public.copy')).toBeUndefined();
     expect(await marks()).toEqual(['view']);
+  });
+
+  test.each<[string, string, string]>([
+    ['a domain', 'lair.word', 'domain lair.word'],
+    ['an array of a domain', 'lair.word[]', 'domain lair.word'],
+    ['a type with a field of a domain', 'pair', 'domain lair.word'],
+    ['a range of a domain', 'span', 'domain lair.word'],
+    ['a domain over a domain', 'outer_word', 'domain lair.word'],
+    ['an enum', 'lair.mood', 'type lair.mood'],
+    ['a type in a schema', 'lair.ours', 'schema lair'],
+  ])('no values of %s of another role', async (_, type, owned) => {
+    const { admin, attach, mallory, refresh, marks } = await createCopy();
+    await attach(`
+      create domain lair.word as text;
+      create type lair.mood as enum ('good')`);
+    await admin.unsafe(`
+      create type pair as (a integer, b lair.word[]);
+      create type span as range (subtype = lair.word);
+      create domain outer_word as lair.word;
+      create type lair.ours as enum ('good');
+      create table typed (id integer primary key, note ${type})`);
+    const cached = `select pgstream.cache_foreign_table('typed', 'public.copy',
+      key_columns => '{id}')`;
+    const [, name] = owned.split(' ');
+    await expect(admin.unsafe(cached)).rejects.toMatchObject({
+      code: '42501',
+      message: `reading public.typed would do what role ${mallory.name} wrote with the rights of role postgres`,
+      detail: expect.stringMatching(
+        new RegExp(
+          `${name}.* of which column note of public.typed is made, belongs to ${mallory.name}`,
+        ),
+      ) as string,
+      hint: `If it is as you want it: alter ${owned} owner to postgres;`,
+    });
+    await admin.unsafe(`alter domain lair.word owner to postgres;
+      alter type lair.mood owner to postgres; alter schema lair owner to postgres;
+      grant usage on schema lair to ${mallory.name};
+      ${cached};
+      insert into typed (id) values (1);
+      alter ${owned} owner to ${mallory.name}`);
+    // Postgres adds none to a domain that is within what a column is made of
+    if (/word$/.test(type)) {
+      await attach(`alter domain lair.word add check (lair.mark('domain'))`);
+    }
+    await admin`delete from lair.marks`;
+    expect(await refresh('public.copy')).toMatchObject({
+      code: '42501',
+      hint: `alter table public.copy owner to ${mallory.name};`,
+    });
+    expect(await marks()).toEqual([]);
+  });
+
+  test('no values of a type of another role that only the copy has', async () => {
+    const { admin, attach, mallory, refresh, marks } = await createCopy();
+    await attach(`create type lair.mood as enum ('good', 'bad')`);
+    await admin.unsafe(`
+      alter schema lair owner to postgres;
+      alter type lair.mood owner to postgres;
+      create table typed (id integer primary key, note lair.mood);
+      insert into typed values (0, 'good'), (1, null), (2, 'bad');
+      select pgstream.cache_foreign_table('typed', 'public.copy', key_columns => '{id}');
+      alter schema lair owner to ${mallory.name};
+      alter type lair.mood owner to ${mallory.name}`);
+    await attach(`
+      create function lair.as_text(lair.mood) returns text language plpgsql as $$
+      begin
+        perform lair.mark('cast');
+        return 'cast';
+      end $$;
+      create cast (lair.mood as text) with function lair.as_text(lair.mood)`);
+    await admin`alter table typed alter column note type varchar using null`;
+    expect(await refresh('public.copy')).toMatchObject({
+      code: '42501',
+      detail: `type lair.mood, of which column note of public.copy is made, belongs to ${mallory.name}.`,
+    });
+    expect(await marks()).toEqual([]);
+    await admin.unsafe(`alter schema lair owner to postgres; alter type lair.mood owner to postgres;
+      update typed set note = (array['good', null, 'bad'])[id + 1]`);
+    // once they are trusted, what is stored is written as it reads, and the same is not written again
+    await expect(
+      admin`select pgstream.refresh_cached_table('public.copy')::integer as changed`,
+    ).resolves.toMatchObject([{ changed: 0 }]);
+    expect(await marks()).toEqual([]);
   });
 
   test('the owner of the copy needs to be able to read the source', async () => {

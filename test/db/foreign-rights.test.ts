@@ -94,6 +94,24 @@ test('what a foreign table of another role says is not done for a copy', async (
   expect(await marks()).toEqual([]);
 });
 
+test('what a type of another role checks is not checked of foreign rows for a copy', async () => {
+  const { sql, mallory, marks } = await createImport();
+  await mallory.sql`create domain lair.note as text`;
+  await sql.unsafe(`alter domain lair.note owner to postgres;
+    alter schema lair owner to postgres; grant usage on schema lair to ${mallory.name};
+    alter foreign table shop.item alter column note type lair.note;
+    select pgstream.cache_foreign_table('shop.item', 'public.item');
+    alter domain lair.note owner to ${mallory.name}`);
+  await mallory.sql`alter domain lair.note add check (lair.mark('domain'))`;
+  await sql`delete from lair.marks`;
+  await expect(sql`select pgstream.refresh_cached_table('item')`).rejects.toMatchObject({
+    code: '42501',
+    detail: `domain lair.note, of which column note of shop.item is made, belongs to ${mallory.name}.`,
+    hint: `alter table public.item owner to ${mallory.name};`,
+  });
+  expect(await marks()).toEqual([]);
+});
+
 test('the owner of a copy reads with a user mapping of its own', async () => {
   const { sql, remote, mallory } = await createImport();
   await sql.unsafe(`select pgstream.cache_foreign_table('shop.item', 'lair.item');
