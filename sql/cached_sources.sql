@@ -110,7 +110,7 @@ begin
     with read as (
       select r.oid from pgstream._read_relations(relations) r(oid)
     ), types as (
-      select t.oid, t.typowner, t.typnamespace,
+      select t.oid, t.typowner,
              case t.typtype when 'd' then 'domain' else 'type' end as kind,
              format('%s, of which column %I of %s is made,', t.oid::regtype, a.attname,
                     a.attrelid::regclass) as used
@@ -131,15 +131,6 @@ begin
       union all
       select 2, t.oid, t.oid::regtype::text, t.kind, t.typowner, format('%s %s', t.kind, t.used)
       from types t
-      union all
-      select 3, t.oid, t.typnamespace::regnamespace::text, 'schema',
-             -- the owner of the database acts as it
-             case when n.nspowner = to_regrole('pg_database_owner') then d.datdba
-                  else n.nspowner end,
-             format('schema %s of %s %s', t.typnamespace::regnamespace, t.kind, t.used)
-      from types t
-      join pg_namespace n on n.oid = t.typnamespace
-      join pg_database d on d.datname = current_database()
     )
     select p.name, p.kind, p.owner::regrole, p.used
     from parts p

@@ -28,6 +28,9 @@ async function ranAsAnother(): Promise<number> {
   return row!.ran;
 }
 
+/** Enough of them where the door is the same function. */
+const third = attempts.filter((_, i) => i % 3 === 0);
+
 const table = { schema_name: 'public', table_name: 'watched' };
 let urls = 0;
 const insert = (by: postgres.ISql, row: Record<string, string>) =>
@@ -38,9 +41,12 @@ const insert = (by: postgres.ISql, row: Record<string, string>) =>
   })}`;
 
 /** What becomes of each attempt: undefined where it was taken, else its error. */
-async function tryEach(door: (attempt: string) => Promise<unknown>) {
+async function tryEach(
+  door: (attempt: string) => Promise<unknown>,
+  some: readonly string[] = attempts,
+) {
   const answers = new Map<string, postgres.PostgresError | undefined>();
-  for (const attempt of attempts) {
+  for (const attempt of some) {
     try {
       await door(attempt);
       answers.set(attempt, undefined);
@@ -126,6 +132,7 @@ describe('none goes off with the rights of another', () => {
         (attempt) => by`select pgstream._compile_program(
           schema_name => 'public', table_name => 'watched', event_types => null,
           filter => ${attempt}, payload => null, owner => ${mallory.name})`,
+        third,
       );
       expect([...answers.values()]).not.toContain(undefined);
     }
