@@ -79,7 +79,10 @@ export class Endpoint {
     };
     this.#definition = subscription;
     this.#context = context;
-    this.#custody = new Custody(subscription, storedBytes ?? 0, context, () => this.#advanceSoon());
+    this.#custody = new Custody(subscription, storedBytes ?? 0, context, () => {
+      this.#quota.enforce();
+      this.#advanceSoon();
+    });
     this.#backlog = new Backlog(storedBytes !== undefined, this.#custody, context);
     this.#quota = new Quota(this.#custody, this.#backlog, context, hooks);
     this.#attempts = new Attempts(this.#custody, this.#backlog, context, hooks);

@@ -107,6 +107,13 @@ export class Quota {
     this.#custody.storedBytes = await this.#context.store.bytesOf(id);
   }
 
+  /** A row has just been written: what was over the quota before can be dropped only now. */
+  enforce(): void {
+    const { storedBytes, subscription } = this.#custody;
+    const { onQuota, spillQuota } = subscription;
+    if (onQuota === 'drop_oldest' && storedBytes > spillQuota) this.dropOldest();
+  }
+
   /** Makes room at the cost of what is oldest, where the quota is exceeded. */
   dropOldest(): void {
     if (this.#isDropping) return;
